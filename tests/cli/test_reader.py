@@ -1,0 +1,162 @@
+"""`wxtoken token`: what it asks, and what it makes of the answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from wxtoken_asgi.cli import main
+
+TOKEN = "84_" + "Ab-_" * 34
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        status, body = self.server.answer
+        if status is None:
+            return
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.asked = []
+        server.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def clean(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("WXTOKEN_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def nobody():
+    """A port on which nothing listens."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]
+
+
+def said(capsys):
+    _, err = capsys.readouterr()
+    assert err.count("\n") == 1
+    return err
+
+
+def test_a_token_is_printed_alone(server, capsys):
+    server.answer = (200, json.dumps({"access_token": TOKEN, "expires_in": 7000}))
+    assert main(["token", "alpha", "--server", server.url + "/wx/"]) == 0
+    assert capsys.readouterr() == (TOKEN + "\n", "")
+    assert server.asked == ["/wx/token/alpha?format=json"]
+
+
+def test_a_ticket_is_printed_as_json(server, capsys):
+    server.answer = (200, json.dumps({"ticket": "t" * 86, "expires_in": 600, "more": 1}))
+    assert main(["token", "a/b", "--server", server.url, "--kind", "ticket", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"ticket": "t" * 86, "expires_in": 600}
+    assert server.asked == ["/ticket/a%2Fb?format=json"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_the_configuration_says_where_the_server_is(server, capsys, monkeypatch, host):
+    monkeypatch.setenv("WXTOKEN_HOST", host)
+    monkeypatch.setenv("WXTOKEN_PORT", str(server.server_port))
+    monkeypatch.setenv("WXTOKEN_PREFIX", "/wx")
+    server.answer = (200, json.dumps({"access_token": TOKEN}))
+    assert main(["token", "alpha"]) == 0
+    assert capsys.readouterr().out == TOKEN + "\n"
+    assert server.asked == ["/wx/token/alpha?format=json"]
+
+
+def test_no_proxy_of_the_environment_is_asked_for_loopback(server, capsys, monkeypatch, nobody):
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{nobody}")
+    server.answer = (200, json.dumps({"access_token": TOKEN}))
+    assert main(["token", "alpha", "--server", server.url]) == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "line"),
+    [
+        (
+            404,
+            '{"code": "unknown_account", "errmsg": "no account\\nis named \\u001b[31m"}',
+            "no account is named  [31m",
+        ),
+        (403, '{"errmsg": "not allowed from here"}', "not allowed from here"),
+        (200, "<html>", "{} answered 200, and not as wxtoken does"),
+        (200, "[]", "{} answered 200, and not as wxtoken does"),
+        (200, '{"ticket": "t"}', "{} answered 200, and not as wxtoken does"),
+        (201, '{"access_token": "t"}', "{} answered 201, and not as wxtoken does"),
+        (302, '{"errmsg": 1}', "{} answered 302, and not as wxtoken does"),
+        (None, "", "{} gave no answer: RemoteProtocolError"),
+    ],
+)
+def test_a_refusal_is_shown_in_one_line(server, capsys, status, body, line):
+    server.answer = (status, body)
+    user = server.url.replace("http://", "http://user:password@")
+    assert main(["token", "alpha", "--server", user]) == 1
+    assert said(capsys) == f"wxtoken: {line.format(server.url)}\n"
+
+
+def test_a_server_that_is_not_there_is_named(nobody, capsys):
+    assert main(["token", "alpha", "--server", f"http://127.0.0.1:{nobody}/wx"]) == 1
+    assert said(capsys) == f"wxtoken: nothing listens on http://127.0.0.1:{nobody}/wx\n"
+
+
+@pytest.mark.parametrize(
+    "address", ["", "127.0.0.1:8000", "ftp://h", "http://h:x", "http://[::1", "http://\x00"]
+)
+def test_an_address_that_is_none_is_refused(capsys, address):
+    assert main(["token", "alpha", "--server", address]) == 2
+    assert said(capsys) == "wxtoken: --server must be an address such as http://127.0.0.1:8000/wx\n"
+
+
+# Nothing listens there
+
+
+def configure(monkeypatch, nobody, **more):
+    account = {"appid": "wx00000000000000c3", "secret": "not-to-be-shown", **more}
+    for name, value in account.items():
+        monkeypatch.setenv(f"WXTOKEN_ACCOUNTS__GAMMA__{name.upper()}", value)
+    monkeypatch.setenv("WXTOKEN_PORT", str(nobody))
+
+
+def test_an_unknown_account_is_said_to_be_unknown(nobody, capsys, monkeypatch):
+    configure(monkeypatch, nobody)
+    assert main(["token", "delta"]) == 1
+    assert said(capsys) == "wxtoken: no account is named 'delta', nor has it as appid\n"
+
+
+@pytest.mark.parametrize("kind", ["token", "ticket"])
+def test_a_token_of_others_is_not_doomed(nobody, capsys, monkeypatch, kind):
+    configure(monkeypatch, nobody, endpoint="token")
+    monkeypatch.setenv("WXTOKEN_STORE", "memory:")
+    assert main(["token", "gamma", "--kind", kind]) == 2
+    line = said(capsys)
+    assert line.startswith(f"wxtoken: account gamma: nothing listens on http://127.0.0.1:{nobody}, and with")
+    assert "doom" in line
+
+
+def test_a_wrong_configuration_is_one_line(capsys, monkeypatch):
+    monkeypatch.setenv("WXTOKEN_PORT", "x")
+    assert main(["token", "alpha"]) == 2
+    assert said(capsys) == "wxtoken: WXTOKEN_PORT: port must be a whole number, not 'x'\n"

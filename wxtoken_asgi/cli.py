@@ -1,0 +1,153 @@
+"""The command line: `wxtoken serve`, `wxtoken sandbox`, `wxtoken token`.
+
+Exit codes: 0 for success, 2 for a wrong configuration or command line (one line on stderr), 1 for the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from importlib.metadata import version
+from typing import Any, Final, NoReturn
+
+from wxtoken_asgi.errors import ConfigError, WxTokenError
+from wxtoken_asgi.order import Order
+from wxtoken_asgi.reader import Asked, read
+
+_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+_FLAGS: Final = ("host", "port", "workers", "prefix", "store", "app")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: the arguments; None for the process's own.
+
+    Returns:
+        The exit code.
+    """
+    args = _parser().parse_args(argv)
+    try:
+        code: int = args.run(args)
+    except WxTokenError as problem:
+        print(f"wxtoken: {_line(str(problem))}", file=sys.stderr)
+        return 2 if isinstance(problem, ConfigError) else 1
+    except KeyboardInterrupt:
+        return 1
+    return code
+
+
+def _line(text: str) -> str:
+    """One line without control characters, whatever a server or a file's name brought."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {_line(message)}; see {self.prog} --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="wxtoken", description="The token center for WeChat accounts.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"wxtoken-asgi {version('wxtoken-asgi')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    _add_serve(commands.add_parser("serve", help="run the token center", allow_abbrev=False))
+    _add_sandbox(commands.add_parser("sandbox", help="run a WeChat on this machine", allow_abbrev=False))
+    _add_token(commands.add_parser("token", help="print an account's token", allow_abbrev=False))
+    return parser
+
+
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_serve)
+    add = parser.add_argument
+    add("--config", metavar="FILE", help="the TOML file; else WXTOKEN_CONFIG names it")
+    add("--host", help="the address to listen on (127.0.0.1)")
+    add("--port", type=int, help="the port to listen on (8000); 0: any free one")
+    add("--workers", type=int, metavar="N", help="how many processes (1)")
+    add("--prefix", help="the path below which our own paths lie, such as /wx")
+    add("--store", metavar="URL", help="where credentials are kept (memory:)")
+    add("--app", metavar="MODULE:OBJECT", help="your own ASGI app, to be wrapped")
+    add("--sandbox", action="store_true", help="put a sandbox in WeChat's place, with a store of its own")
+    add("--log-level", choices=_LEVELS, default="info", metavar="LEVEL", help=f"{', '.join(_LEVELS)} (info)")
+    add("--access-log", action="store_true", help="a line for each request, without queries")
+
+
+def _add_sandbox(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_sandbox)
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
+    parser.add_argument(
+        "--port", type=int, default=8001, help="the port to listen on (8001); 0: any free one"
+    )
+
+
+def _add_token(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_token)
+    parser.add_argument("app", metavar="APP", help="the account's name or appid")
+    parser.add_argument("--config", metavar="FILE", help="the TOML file; else WXTOKEN_CONFIG names it")
+    parser.add_argument("--server", metavar="URL", help="the running server, with its prefix")
+    parser.add_argument(
+        "--kind", choices=("token", "ticket"), default="token", help="which of the two (token)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, with expires_in")
+
+
+def _serve(args: argparse.Namespace) -> int:
+    serve = _server()
+    flags = {name: getattr(args, name) for name in _FLAGS if getattr(args, name) is not None}
+    store = flags.pop("store", "memory:" if args.sandbox else None)
+    with ExitStack() as stack:
+        order = Order(args.config, flags)
+        if args.sandbox:
+            sock = stack.enter_context(serve.listen("127.0.0.1", 0))
+            order = Order(args.config, flags, serve.address_of(sock))
+        stack.enter_context(order.hand_down(store))
+        config = order.config()
+        serve.build(config)
+        door = stack.enter_context(serve.listen(config.host, config.port))
+        if args.sandbox:
+            stack.enter_context(serve.sandbox_beside(sock))
+            serve.announce(config, serve.address_of(door), order.sandbox)
+        code: int = serve.run(config, door, log_level=args.log_level, access_log=args.access_log)
+    return code
+
+
+def _sandbox(args: argparse.Namespace) -> int:
+    serve = _server()
+    with serve.listen(args.host, args.port) as sock:
+        address = serve.address_of(sock)
+        print(
+            f"a WeChat sandbox listens on {address}; any appid like wx0123456789abcdef has an account. Try:"
+        )
+        query = "grant_type=client_credential&appid=wx0123456789abcdef&secret=any"
+        print(f"  curl '{address}/cgi-bin/token?{query}'")
+        print(f"  curl {address}/sandbox/calls", flush=True)
+        code: int = serve.run_sandbox(sock, log_level=args.log_level)
+    return code
+
+
+def _server() -> Any:
+    """The part that needs the extra `[server]`."""
+    for name in ("uvicorn", "httptools"):
+        if importlib.util.find_spec(name) is None:
+            msg = f"{name} is missing: pip install 'wxtoken-asgi[server]'"
+            raise ConfigError(msg)
+    return importlib.import_module("wxtoken_asgi.serve")
+
+
+def _token(args: argparse.Namespace) -> int:
+    asked = Asked(args.app, args.kind, args.server, args.config)
+    answer = read(asked)
+    print(json.dumps(answer) if args.json else _line(answer[asked.key]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+"""Time and chance, so that tests and simulations can put their own in place."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Final
+
+_BOOT: Final = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+class Clock:
+    """The machine's clocks and its source of chance.
+
+    Sleeps are the event loop's (`anyio.sleep`); a virtual loop clock moves them too.
+
+    Attributes:
+        random: where jitter is drawn from. It is drawn anew when a manager opens, so that forked
+            workers do not share it.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._seed = seed
+        self.random = random.Random(seed)
+
+    def time(self) -> float:
+        """Wall-clock time: seconds since 1970. It may step."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds since boot, never stepping; a suspended machine's sleep counts, where it can be known."""
+        if _BOOT is None:
+            return time.monotonic()
+        return time.clock_gettime(_BOOT)
+
+    def reseed(self) -> None:
+        """Draw a new random state, unless a fixed seed was asked for."""
+        if self._seed is None:
+            self.random = random.Random()

@@ -1,0 +1,189 @@
+"""What each claimed path answers."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qsl
+
+from starlette.types import Receive, Scope, Send
+
+from wxtoken_asgi.access import Access
+from wxtoken_asgi.answers import NO_STORE, TEXT, Answer, answer, answer_of, error_answer, json_answer
+from wxtoken_asgi.bodies import BadBodyError, GoneError, read_report
+from wxtoken_asgi.entries import Entry, Held
+from wxtoken_asgi.errors import WxTokenError
+from wxtoken_asgi.manager import ACCESS_TOKEN, JSAPI_TICKET, TokenManager
+from wxtoken_asgi.records import digest
+from wxtoken_asgi.routes import Handler, Row
+
+logger = logging.getLogger("wxtoken_asgi")
+
+OK: Final = json_answer(200, {"message": "ok"})
+NOT_ALLOWED: Final = error_answer(403, "not_allowed", "not allowed from here")
+BAD_FORMAT: Final = error_answer(400, "bad_format", "format must be 'text' or 'json'")
+BAD_QUERY: Final = error_answer(400, "bad_query", "the query is not percent-encoded UTF-8")
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A text answer that is made once for each value."""
+
+    held: Held
+    etag: bytes
+    answer: Answer
+
+
+class Endpoints:
+    """Answers requests for credentials and for the health of the service.
+
+    Args:
+        tokens: the manager.
+        access: who may read and refresh.
+    """
+
+    def __init__(self, tokens: TokenManager, access: Access) -> None:
+        self._tokens = tokens
+        self._access = access
+        self._ready: dict[Entry, _Ready] = {}
+        self._told: set[str] = set()
+
+    def rows(self, kind: str) -> Row:
+        """`GET`, `HEAD` and `PUT` of a kind of credential."""
+
+        async def read(app: str, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
+            await self._read(app, kind, scope, send)
+
+        async def refresh(app: str, scope: Scope, receive: Receive, send: Send) -> None:
+            await self._refresh(app, kind, scope, receive, send)
+
+        return Row({"GET": read, "HEAD": read, "PUT": refresh})
+
+    @property
+    def token(self) -> Row:
+        """`{prefix}/token/{app}`."""
+        return self.rows(ACCESS_TOKEN)
+
+    @property
+    def ticket(self) -> Row:
+        """`{prefix}/ticket/{app}`."""
+        return self.rows(JSAPI_TICKET)
+
+    def wrong_method(self, word: str, row: Row) -> Handler:
+        """405, for those who may know that the path is there."""
+        allow = (b"allow", row.allow.encode())
+        refused = error_answer(405, "method_not_allowed", f"{word}: use {row.allow}", headers=(allow,))
+
+        async def handler(app: str, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
+            await refused.send(scope, send)
+
+        return handler
+
+    def trusts(self, scope: Scope) -> bool:
+        """Whether the caller may read and refresh; a refusal is logged, loudly the first time."""
+        refusal = self._access.refusal(scope)
+        if refusal is None:
+            return True
+        self._tell(refusal)
+        return False
+
+    # GET, HEAD
+
+    async def _read(self, app: str, kind: str, scope: Scope, send: Send) -> None:
+        if not self.trusts(scope):
+            await NOT_ALLOWED.send(scope, send)
+            return
+        try:
+            entry = self._tokens.entry(app, kind)
+            held = self._tokens.fresh(entry) or await self._tokens.hold(entry)
+        except WxTokenError as error:
+            await answer_of(error).send(scope, send)
+            return
+        await self._value(entry, held, scope).send(scope, send)
+
+    def _value(self, entry: Entry, held: Held, scope: Scope) -> Answer:
+        query = scope["query_string"]
+        form = _form(query) if query else "text"
+        if form is None:
+            return BAD_FORMAT
+        return self._json(entry, held) if form == "json" else self._text(entry, held, scope)
+
+    def _text(self, entry: Entry, held: Held, scope: Scope) -> Answer:
+        ready = self._ready.get(entry)
+        if ready is None or ready.held is not held:
+            ready = self._ready[entry] = _make_ready(entry, held)
+        for name, value in scope["headers"]:
+            if name == b"if-none-match" and _matches(value, ready.etag):
+                return Answer(304, ((b"etag", ready.etag), NO_STORE))
+        return ready.answer
+
+    def _json(self, entry: Entry, held: Held) -> Answer:
+        clock = self._tokens.clock
+        kept = entry.kind.policy.may_keep(held.left(clock), held.ask_in(clock))
+        return json_answer(200, {entry.kind.field: held.value, "expires_in": max(int(kept), 0)})
+
+    # PUT
+
+    async def _refresh(self, app: str, kind: str, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self.trusts(scope):
+            await NOT_ALLOWED.send(scope, send)
+            return
+        try:
+            entry = self._tokens.entry(app, kind)
+            dead = await read_report(receive, entry.kind.field)
+            await self._tokens.refresh(app, kind, dead=dead)
+            reply = OK
+            if _wants_value(scope):
+                applied = ((b"preference-applied", b"return=representation"),)
+                reply = self._value(entry, await self._tokens.hold(entry), scope).adding(applied)
+        except WxTokenError as error:
+            reply = answer_of(error)
+        except BadBodyError as error:
+            reply = error_answer(error.status, error.code, str(error))
+        except GoneError:
+            return
+        await reply.send(scope, send)
+
+    # health
+
+    async def live(self, app: str, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """`{prefix}/health/live`: the event loop turns."""
+        await json_answer(200, {"status": "ok"}).send(scope, send)
+
+    async def ready(self, app: str, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """`{prefix}/health/ready`: every credential was tried once, and the service is not shutting down."""
+        ok = self._tokens.ready
+        reply = json_answer(200, {"status": "ok"}) if ok else error_answer(503, "not_ready", "not ready")
+        await reply.send(scope, send)
+
+    def _tell(self, refusal: str) -> None:
+        first = refusal not in self._told and len(self._told) < 1000
+        self._told.add(refusal)
+        logger.log(logging.WARNING if first else logging.DEBUG, "refused: %s", refusal)
+
+
+def _make_ready(entry: Entry, held: Held) -> _Ready:
+    etag = b'"%s"' % digest(entry.account.appid, entry.kind.name, held.value).encode()
+    return _Ready(held, etag, answer(200, TEXT, held.value.encode(), ((b"etag", etag),)))
+
+
+def _form(query: bytes) -> str | None:
+    """What `?format=` asks for; None if that is unknown."""
+    values = [value for name, value in parse_qsl(query, keep_blank_values=True) if name == b"format"]
+    if not values:
+        return "text"
+    form = values[-1].decode("latin-1")
+    return form if form in {"text", "json"} else None
+
+
+def _matches(if_none_match: bytes, etag: bytes) -> bool:
+    tags = (tag.strip().removeprefix(b"W/") for tag in if_none_match.split(b","))
+    return any(tag in {etag, b"*"} for tag in tags)
+
+
+def _wants_value(scope: Scope) -> bool:
+    return any(
+        name == b"prefer" and b"return=representation" in value.replace(b" ", b"").lower()
+        for name, value in scope["headers"]
+    )

@@ -1,0 +1,141 @@
+"""What a manager holds in memory of one credential."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from wxtoken_asgi.clock import Clock
+from wxtoken_asgi.kinds import Kind
+from wxtoken_asgi.policy import State, state_of
+from wxtoken_asgi.records import Account, Credential
+from wxtoken_asgi.stores.contract import LastError, Record
+
+if TYPE_CHECKING:
+    from wxtoken_asgi.flights import Flight
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A value with its ends on this process's clocks; replaced as a whole, never changed.
+
+    Args:
+        value: the token or ticket.
+        version: the record's.
+        wall_end: when it ends by the wall clock.
+        end: when it ends by the monotonic clock.
+        ask_at: when it is due, by the monotonic clock.
+    """
+
+    value: str = field(repr=False)
+    version: int
+    wall_end: float
+    end: float
+    ask_at: float
+
+    def left(self, clock: Clock) -> float:
+        """Seconds until it ends: the smaller of what the two clocks say, so a step of one does no harm."""
+        return min(self.wall_end - clock.time(), self.end - clock.monotonic())
+
+    def ask_in(self, clock: Clock) -> float:
+        """Seconds until it is due; negative once it is."""
+        return self.ask_at - clock.monotonic()
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One credential of one account, as this process knows it.
+
+    Attributes:
+        held: the newest value known; it may have ended.
+        error: why the last fetch failed, until one succeeds.
+        wait_until: when the back-off ends, by the monotonic clock.
+        attempts: failures in a row.
+        flight: the fetch that is under way in this process.
+        tried: a first attempt has ended, well or not.
+        rests_until: the loop leaves it alone until then, by the monotonic clock.
+        compared_at: when it was last compared with the store, by the monotonic clock.
+    """
+
+    account: Account
+    kind: Kind
+    credential: Credential
+    parent: Entry | None = None
+    held: Held | None = None
+    error: LastError | None = None
+    wait_until: float = float("-inf")
+    attempts: int = 0
+    flight: Flight | None = None
+    tried: bool = False
+    rests_until: float = float("-inf")
+    compared_at: float = float("-inf")
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
+    def __str__(self) -> str:
+        return f"{self.kind.name} of account {self.account.name}"
+
+    def good(self, clock: Clock) -> Held | None:
+        """The held value, if it has not ended."""
+        held = self.held
+        return held if held is not None and held.left(clock) > 0 else None
+
+    def left(self, clock: Clock) -> float:
+        """Seconds that the held value has left; 0: there is none."""
+        return max(self.held.left(clock), 0.0) if self.held is not None else 0.0
+
+    def state(self, clock: Clock) -> State:
+        """Where it is in its life."""
+        held = self.held
+        return state_of(
+            has_value=held is not None,
+            ttl_s=self.left(clock),
+            ask_in_s=held.ask_in(clock) if held is not None else 0.0,
+            urgent_s=self.kind.policy.urgent_s,
+        )
+
+    def waits(self, clock: Clock) -> float:
+        """Seconds of back-off left, for an error that this configuration earned; 0: none."""
+        if self.error is None or self.error.fingerprint not in {"", self.account.fingerprint}:
+            return 0.0
+        return max(self.wait_until - clock.monotonic(), 0.0)
+
+    def adopt(self, record: Record, *, wall: float, now: float) -> bool:
+        """Take over what the store said, unless something newer is held.
+
+        Args:
+            record: the store's answer.
+            wall: the wall clock's time just before the store was asked.
+            now: the monotonic clock's.
+
+        Returns:
+            Whether the value is a new one.
+        """
+        self.compared_at = now
+        held = self.held
+        known = held.version if held is not None else 0
+        if record.version < known:
+            return False
+        self.error, self.attempts = record.error, record.attempts
+        self.wait_until = now + record.wait_s
+        self.tried = self.tried or record.value is not None or record.error is not None
+        if record.value is None:
+            return False
+        self.held = Held(
+            record.value, record.version, wall + record.ttl_s, now + record.ttl_s, now + record.ask_in_s
+        )
+        return record.version > known
+
+    def record(self, clock: Clock) -> Record | None:
+        """The held value as a record to restore, if it is good."""
+        held = self.good(clock)
+        if held is None:
+            return None
+        return Record(
+            self.credential,
+            version=held.version,
+            value=held.value,
+            ttl_s=held.left(clock),
+            ask_in_s=max(held.ask_in(clock), 0.0),
+        )

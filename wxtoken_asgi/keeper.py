@@ -1,0 +1,237 @@
+"""Keeps the entries in memory and the records in the store in step, and goes on when the store is away."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from collections.abc import Awaitable
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+import anyio
+from anyio.lowlevel import EventLoopToken, current_token
+
+from wxtoken_asgi import policy
+from wxtoken_asgi.clock import Clock
+from wxtoken_asgi.entries import Entry
+from wxtoken_asgi.errors import StoreError
+from wxtoken_asgi.policy import State
+from wxtoken_asgi.stores.contract import Behind, Busy, Claim, Commit, Fail, Newer, Record, Spent, Store, Wait
+from wxtoken_asgi.troubles import spent, trouble
+
+logger = logging.getLogger("wxtoken_asgi")
+
+LEASE_S: Final = 30.0
+STORE_S: Final = 3.0
+"""The longest that one operation of a store may take."""
+
+COMMIT_TRIES: Final = 3
+UNLEASED_SPREAD_S: Final = 20.0
+"""Processes that fetch without a lease spread over so long."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """The right to fetch: a lease, or the need to do without one while the store is away.
+
+    Args:
+        record: what was held when it was given.
+        fence: the lease's, or a version that is newer than any known.
+        leased: whether the store gave it.
+    """
+
+    record: Record
+    fence: int
+    leased: bool = True
+
+
+class Keeper:
+    """Speaks with the store on behalf of a process's entries.
+
+    Args:
+        store: where the records are.
+        clock: time and chance.
+
+    Attributes:
+        away: the store did not answer when it was last asked.
+        unsaved: entries whose held value the store does not know yet.
+    """
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self.store = store
+        self.clock = clock
+        self.away = False
+        self.unsaved: set[Entry] = set()
+        self._owner: tuple[tuple[int, EventLoopToken], str] | None = None
+
+    @property
+    def owner(self) -> str:
+        """This process and event loop's name in leases, drawn anew after a fork."""
+        here = (os.getpid(), current_token())
+        if self._owner is None or self._owner[0] != here:
+            self._owner = (here, uuid.uuid4().hex)
+            self.clock.reseed()
+        return self._owner[1]
+
+    async def ask(self, operation: Awaitable[T]) -> T:
+        """The store's answer, or `StoreError` if it takes too long or fails in a way of its own."""
+        try:
+            with anyio.fail_after(STORE_S):
+                answer = await operation
+        except StoreError as error:
+            raise self._missed(error) from None
+        except TimeoutError:
+            msg = f"the store did not answer within {STORE_S:g} s"
+            raise self._missed(StoreError(msg)) from None
+        except Exception as error:  # whatever a third party's store raises
+            logger.exception("the store failed")
+            msg = f"the store failed ({type(error).__name__})"
+            raise self._missed(StoreError(msg)) from None
+        if self.away:
+            logger.warning("the store is back")
+            self.away = False
+        return answer
+
+    def _missed(self, error: StoreError) -> StoreError:
+        if not self.away:
+            logger.error("%s; what is held in memory is served meanwhile", error)
+            self.away = True
+        return error
+
+    async def claim(self, entry: Entry, claim: Claim) -> Permit | Busy | None:
+        """Ask for the right to fetch.
+
+        Returns:
+            The permit; or that another worker fetches; or None: there is something newer already.
+
+        Raises:
+            UpstreamRefused, NotReady, NoSuchCredential: a back-off runs, for the reason given.
+            BudgetSpent: a budget has no room.
+            StoreError: the store is away, and this fetch may not do without it.
+        """
+        wall, now = self.clock.time(), self.clock.monotonic()
+        try:
+            answers = await self.ask(self.store.claim([claim], owner=self.owner, lease_s=LEASE_S))
+        except StoreError as error:
+            return await self._without_lease(entry, claim, error)
+        claimed = answers[0]
+        if isinstance(claimed, Behind):
+            await self.restore([entry])
+            return Busy(claimed.record, 0.0)
+        entry.adopt(claimed.record, wall=wall, now=now)
+        if isinstance(claimed, Wait):
+            raise trouble(entry, claimed.error, claimed.retry_in_s)
+        if isinstance(claimed, Spent):
+            raise spent(entry, claimed)
+        if isinstance(claimed, Newer):
+            return None
+        return claimed if isinstance(claimed, Busy) else Permit(claimed.record, claimed.fence)
+
+    async def _without_lease(self, entry: Entry, claim: Claim, error: StoreError) -> Permit:
+        """A harmless fetch goes on; one that dooms the last token waits until it must."""
+        waits = entry.waits(self.clock)
+        if waits > 0 and entry.error is not None:
+            raise trouble(entry, entry.error, waits) from None
+        if entry.kind.policy.destructive:
+            if claim.asked or entry.state(self.clock) in {State.FRESH, State.DUE}:
+                raise error
+            await anyio.sleep(self.clock.random.uniform(0.0, UNLEASED_SPREAD_S))
+        logger.warning("the store is away: %s is fetched without a lease (degraded)", entry)
+        known = entry.held.version if entry.held is not None else 0
+        record = entry.record(self.clock) or Record(entry.credential)
+        record = replace(record, attempts=entry.attempts, error=entry.error)
+        return Permit(record, max(known + 1, int(self.clock.time() * 1000)), leased=False)
+
+    async def commit(self, entry: Entry, commit: Commit, *, leased: bool) -> bool:
+        """Write a fetched value; while the store is away it is held here, and restored later.
+
+        Returns:
+            Whether the value is new, and the newest.
+        """
+        wall, now = self.clock.time(), self.clock.monotonic()
+        for attempt in range(COMMIT_TRIES if leased else 0):
+            if attempt:
+                await anyio.sleep(policy.SHORTEST_WAIT_S)
+            try:
+                committed = (await self.ask(self.store.commit([commit])))[0]
+            except StoreError:
+                continue
+            if not committed.taken:
+                logger.warning("%s came too late: another worker has fetched it since", entry)
+            return entry.adopt(committed.record, wall=wall, now=now) and committed.taken
+        return self._hold_unsaved(entry, commit, wall=wall, now=now)
+
+    def _hold_unsaved(self, entry: Entry, commit: Commit, *, wall: float, now: float) -> bool:
+        held = entry.held
+        version = held.version if held is not None and held.value == commit.value else commit.fence
+        new = entry.adopt(
+            Record(entry.credential, version, commit.value, commit.ttl_s, commit.ask_in_s), wall=wall, now=now
+        )
+        self.unsaved.add(entry)
+        logger.warning("the store is away: %s is held in memory until it is back", entry)
+        return new
+
+    async def fail(self, entry: Entry, fail: Fail, *, leased: bool) -> None:
+        """Say that a fetch brought nothing; while the store is away only this process knows."""
+        wall, now = self.clock.time(), self.clock.monotonic()
+        if leased:
+            try:
+                record = (await self.ask(self.store.fail([fail])))[0]
+            except StoreError:
+                pass
+            else:
+                entry.adopt(record, wall=wall, now=now)
+                return
+        self._fail_alone(entry, fail, wall=wall, now=now)
+
+    def _fail_alone(self, entry: Entry, fail: Fail, *, wall: float, now: float) -> None:
+        record = entry.record(self.clock)
+        if record is not None and fail.cut is not None:
+            ttl_s, ask_in_s = min(record.ttl_s, fail.cut.ttl_s), min(record.ask_in_s, fail.cut.ask_in_s)
+            entry.adopt(replace(record, ttl_s=ttl_s, ask_in_s=ask_in_s), wall=wall, now=now)
+        entry.error, entry.wait_until = fail.error, now + fail.wait_s
+        entry.attempts += fail.error is not None
+
+    async def load(self, entries: list[Entry]) -> None:
+        """Take over what the store holds, and give back what it has lost.
+
+        Raises:
+            StoreError: it did not answer.
+        """
+        wall, now = self.clock.time(), self.clock.monotonic()
+        records = await self.ask(self.store.read([entry.credential for entry in entries]))
+        lost: list[Entry] = []
+        for entry, record in zip(entries, records, strict=True):
+            if entry.held is not None and record.version < entry.held.version:
+                lost.append(entry)
+            else:
+                entry.adopt(record, wall=wall, now=now)
+        await self.restore(lost)
+
+    async def save(self) -> None:
+        """Give the store what it does not know yet.
+
+        Raises:
+            StoreError: it did not answer.
+        """
+        unsaved = list(self.unsaved)
+        await self.restore(unsaved)
+        self.unsaved.difference_update(unsaved)
+
+    async def restore(self, entries: list[Entry]) -> None:
+        """Put back what the store has lost, as far as it is still good.
+
+        Raises:
+            StoreError: it did not answer.
+        """
+        wall, now = self.clock.time(), self.clock.monotonic()
+        lost = {entry.credential: entry for entry in entries}
+        records = [record for entry in entries if (record := entry.record(self.clock)) is not None]
+        if not records:
+            return
+        logger.warning("%d records that the store does not have are restored", len(records))
+        for record in await self.ask(self.store.restore(records)):
+            lost[record.credential].adopt(record, wall=wall, now=now)

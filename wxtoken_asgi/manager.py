@@ -1,0 +1,416 @@
+"""The token manager: accounts in, valid tokens out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
+from typing import Final, Self
+
+import anyio
+import httpx
+from anyio.lowlevel import EventLoopToken, current_token
+
+from wxtoken_asgi import jssdk, policy
+from wxtoken_asgi.accounts import Accounts
+from wxtoken_asgi.clock import Clock
+from wxtoken_asgi.entries import Entry, Held
+from wxtoken_asgi.errors import (
+    ConfigError,
+    HostNotAllowed,
+    NoSuchCredential,
+    StoreError,
+    StoreFormatError,
+    UnknownAccount,
+    WrongLoop,
+)
+from wxtoken_asgi.flights import Flight, Flights
+from wxtoken_asgi.hooks import Hook, Hooks
+from wxtoken_asgi.keeper import Keeper
+from wxtoken_asgi.kinds import KINDS, Kinds
+from wxtoken_asgi.loop import Loop
+from wxtoken_asgi.records import Account, Credential
+from wxtoken_asgi.refresher import Refresher
+from wxtoken_asgi.status import CredentialStatistics, Statistics
+from wxtoken_asgi.stores import Store, open_store
+from wxtoken_asgi.tasks import Tasks
+from wxtoken_asgi.waiter import Waiter
+from wxtoken_asgi.weixin import Weixin
+
+logger = logging.getLogger("wxtoken_asgi")
+
+ACCESS_TOKEN: Final = "access_token"  # noqa: S105 - the name of a kind
+JSAPI_TICKET: Final = "jsapi_ticket"
+READ_WAIT_S: Final = 5.0
+REFRESH_WAIT_S: Final = 12.0
+READY_WAIT_S: Final = 5.0
+SHUTDOWN_FETCH_S: Final = 5.0
+SHUTDOWN_STORE_S: Final = 1.0
+
+
+class TokenManager:
+    """Keeps the credentials of many accounts valid.
+
+    Enter it (`async with`, or through the middleware's lifespan) and a background loop keeps them
+    fresh. Without that it fetches on demand, just as correctly.
+
+    Args:
+        accounts: the accounts.
+        store: where records live: an address (`memory:`) or a `Store`. It may be left out unless an
+            account uses the old endpoint, where a second store means a second fetcher.
+        on_token: hears a `TokenEvent` for each new access token that this process fetched.
+        on_ticket: the same for tickets.
+        on_error: hears an `ErrorEvent` for each fetch of this process that failed.
+        namespace: keeps the records of several services in one store apart.
+        fetches: how many fetches may be in flight at a time.
+        ask_every: seconds between two asks of a stable token; longer by itself for very many accounts.
+        transport: replaces the network, for tests.
+        clock: time and chance, for tests.
+        kinds: the table of kinds.
+
+    Raises:
+        ConfigError: an account or option is wrong; the message names it.
+    """
+
+    def __init__(
+        self,
+        accounts: Iterable[Account],
+        *,
+        store: str | Store | None = None,
+        on_token: Hook | None = None,
+        on_ticket: Hook | None = None,
+        on_error: Hook | None = None,
+        namespace: str = "wxtoken",
+        fetches: int = 64,
+        ask_every: float = policy.ASK_EVERY_S,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Clock | None = None,
+        kinds: Kinds = KINDS,
+    ) -> None:
+        self.accounts = Accounts(accounts)
+        self.clock = clock or Clock()
+        self.draining = False
+        self._transport = transport
+        self._entries = _entries(self.accounts, kinds, namespace)
+        self._by_credential = {entry.credential: entry for entry in self._entries.values()}
+        self._wanted = [entry for entry in self._entries.values() if _is_wanted(entry)]
+        self._ask_every = policy.ask_every(ask_every, _stable_fleet(self._wanted))
+        self._tasks = Tasks()
+        self._hooks = Hooks(on_token=on_token, on_ticket=on_ticket, on_error=on_error, tasks=self._tasks)
+        self._keeper = Keeper(_store(store, self.accounts, kinds, self.clock), self.clock)
+        self._refresher = Refresher(
+            self._keeper,
+            hooks=self._hooks,
+            parent=self._parent_value,
+            weixin=self._connections,
+            ask_every_s=lambda: self._ask_every,
+        )
+        self._flights = Flights(
+            self._fly, clock=self.clock, tasks=self._tasks, total=fetches, landed=self._landed
+        )
+        self._waiter = Waiter(self._flights, self.clock)
+        self._home: EventLoopToken | None = None
+        self._gate = anyio.Lock()
+        self._uses = 0
+        self._loop: Loop | None = None
+        self._weixin: Weixin | None = None
+        self._opened_at = 0.0
+        self._store_opened = False
+        self._warned = False
+
+    def __repr__(self) -> str:
+        return f"<TokenManager of {len(self.accounts)} accounts>"
+
+    # what users ask for
+
+    async def access_token(self, app: str) -> str:
+        """The access token of an account; no I/O while it is fresh.
+
+        Args:
+            app: the account's name or appid.
+
+        Raises:
+            UnknownAccount: there is no such account.
+            NotReady, UpstreamRefused, BudgetSpent, StoreError: there is none now; the error says why.
+        """
+        return (await self.hold(self.entry(app, ACCESS_TOKEN))).value
+
+    async def jsapi_ticket(self, app: str) -> str:
+        """The ticket for the JS-SDK; kept fresh from its first demand on.
+
+        Args:
+            app: the account's name or appid.
+
+        Raises:
+            UnknownAccount: there is no such account.
+            NoSuchCredential: the account can have no ticket (a mini program).
+            NotReady, UpstreamRefused, BudgetSpent, StoreError: there is none now; the error says why.
+        """
+        return (await self.hold(self.entry(app, JSAPI_TICKET))).value
+
+    async def js_config(self, app: str, url: str) -> jssdk.JsConfig:
+        """What a page hands to `wx.config`, signed for its address.
+
+        Args:
+            app: the account's name or appid.
+            url: the page's address; what follows `#` is left out.
+
+        Raises:
+            BadUrl: the address cannot be signed.
+            HostNotAllowed: its host is not among the account's `js_domains`.
+            WxTokenError: as for `jsapi_ticket`.
+        """
+        entry = self.entry(app, JSAPI_TICKET)
+        page = jssdk.page_url(url)
+        if not jssdk.host_allowed(page, entry.account.js_domains):
+            msg = f"account {entry.account.name}: the page's host is not in js_domains"
+            raise HostNotAllowed(msg)
+        ticket = (await self.hold(entry)).value
+        timestamp = int(self.clock.time())
+        return jssdk.js_config(entry.account.appid, ticket, page, timestamp=timestamp, nonce=jssdk.nonce())
+
+    async def refresh(self, app: str, kind: str = ACCESS_TOKEN, *, dead: str | None = None) -> str:
+        """Ask for a new value.
+
+        Those who ask together share one fetch; a minute after one that succeeded nothing is fetched.
+
+        Args:
+            app: the account's name or appid.
+            kind: `access_token` or `jsapi_ticket`.
+            dead: the value that WeChat does not take any more. Unless it is the current one, nothing
+                is fetched.
+
+        Returns:
+            The value that is current then.
+
+        Raises:
+            UnknownAccount: there is no such account.
+            BudgetSpent: too many refreshes were asked for in 24 hours.
+            NotReady, UpstreamRefused, NoSuchCredential, StoreError: there is no new one; the error says why.
+        """
+        entry = self.entry(app, kind)
+        if self._loop is None:
+            await self._prepare(entry)
+        await self._waiter.renew(entry, REFRESH_WAIT_S, dead=dead)
+        return (await self.hold(entry)).value
+
+    def statistics(self) -> Statistics:
+        """How things are, without any secret."""
+        tried = [entry for entry in self._entries.values() if entry.tried or _is_wanted(entry)]
+        return Statistics(
+            open=self._loop is not None,
+            fetching=len(self._flights),
+            waiting=self._waiter.waiting,
+            store_away=self._keeper.away,
+            credentials=tuple(CredentialStatistics.of(entry, self.clock) for entry in tried),
+        )
+
+    @property
+    def ready(self) -> bool:
+        """Whether each credential was tried once, or 5 s have passed; False while shutting down."""
+        if self.draining:
+            return False
+        if self._loop is None or self.clock.monotonic() - self._opened_at >= READY_WAIT_S:
+            return True
+        return all(entry.tried for entry in self._wanted)
+
+    # what the package's own rooms ask for
+
+    def entry(self, app: str, kind: str) -> Entry:
+        """The entry of a credential.
+
+        Raises:
+            UnknownAccount: there is no such account.
+            NoSuchCredential: its endpoint knows no such kind.
+        """
+        account = self.accounts.get(app)
+        if account is None:
+            raise UnknownAccount(app)
+        entry = self._entries.get((account.name, kind))
+        if entry is None:
+            msg = f"account {account.name} can have no {kind}"
+            raise NoSuchCredential(msg, account=account.name)
+        return entry
+
+    def fresh(self, entry: Entry) -> Held | None:
+        """The held value if it can be handed out without looking any further. The hot path."""
+        held = entry.held
+        if held is None or self._loop is None or held.left(self.clock) <= 0:
+            return None
+        return held
+
+    async def hold(self, entry: Entry) -> Held:
+        """A value that is good now, waited for if need be.
+
+        Raises:
+            WxTokenError: there is none; the error says why.
+        """
+        held = self.fresh(entry)
+        if held is not None:
+            return held
+        if self._loop is None:
+            await self._prepare(entry)
+        held = entry.good(self.clock)
+        return held if held is not None else await self._waiter.wait(entry, READ_WAIT_S)
+
+    # on demand
+
+    async def _prepare(self, entry: Entry) -> None:
+        """No loop brings news or keeps the value fresh, so the caller looks after it."""
+        if not self._warned:
+            self._warned = True
+            logger.warning("lifespan did not run: tokens are fetched on demand, not kept fresh")
+        try:
+            await self._compare(entry)
+        except StoreError:
+            logger.debug("the store is away")
+        held = entry.good(self.clock)
+        if held is None or held.ask_in(self.clock) > 0 or entry.waits(self.clock) > 0:
+            return
+        if entry.flight is not None and entry.flight.loop == current_token():
+            return  # somebody else looks after it; the held value is good
+        flight = self._flights.join(entry)
+        with anyio.move_on_after(READ_WAIT_S):
+            await flight.done.wait()
+
+    async def _compare(self, entry: Entry) -> None:
+        store = self._keeper.store
+        if not self._store_opened:
+            await self._keeper.ask(store.open())
+            self._store_opened = True
+        if not store.shared or self.clock.monotonic() - entry.compared_at < store.news_s:
+            return
+        entry.compared_at = self.clock.monotonic()  # one reader looks, the others go on with what is held
+        await self._keeper.load([entry])
+
+    # flights
+
+    async def _fly(self, entry: Entry, flight: Flight) -> None:
+        slots = self._flights.slots
+        await self._refresher.fly(entry, flight, lambda: slots.hold(flight, urgent=flight.urgent))
+
+    def _landed(self) -> None:
+        if self._loop is not None:
+            self._loop.wake()
+
+    async def _parent_value(self, entry: Entry, dead: str | None) -> str:
+        if dead is not None:
+            await self._waiter.renew(entry, REFRESH_WAIT_S, dead=dead)
+        held = entry.good(self.clock)
+        return (held if held is not None else await self._waiter.wait(entry, REFRESH_WAIT_S)).value
+
+    def _connections(self) -> AbstractAsyncContextManager[Weixin]:
+        if self._weixin is not None and self._home == current_token():
+            return _borrowed(self._weixin)
+        return Weixin(self._transport)
+
+    # open and close
+
+    async def __aenter__(self) -> Self:
+        here = current_token()
+        if self._home != here:
+            if self._uses:
+                msg = "the manager is open in another event loop; give each loop a manager of its own"
+                raise WrongLoop(msg)
+            self._home, self._gate = here, anyio.Lock()
+        async with self._gate:
+            if not self._uses:
+                await self._open()
+            self._uses += 1
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with anyio.CancelScope(shield=True):
+            async with self._gate:
+                self._uses -= 1
+                if not self._uses:
+                    await self._close()
+
+    async def _open(self) -> None:
+        self.clock.reseed()
+        self.draining = False
+        self._opened_at = self.clock.monotonic()
+        await self._open_store()
+        self._weixin = Weixin(self._transport)
+        loop = Loop(self._by_credential, self._wanted, keeper=self._keeper, flights=self._flights)
+        await loop.warm_up()
+        self._loop = loop
+        self._tasks.start(loop.run, name="wxtoken loop")
+
+    async def _open_store(self) -> None:
+        try:
+            await self._keeper.ask(self._keeper.store.open())
+        except StoreFormatError:
+            raise
+        except StoreError:
+            return  # it is away; the loop goes on asking for it
+        self._store_opened = True
+
+    async def _close(self) -> None:
+        loop, weixin = self._loop, self._weixin
+        self.draining = True
+        self._flights.closed = True
+        self._loop = self._weixin = None
+        try:
+            if loop is not None:
+                loop.stop()
+                await loop.ended.wait()
+            await self._flights.settle(SHUTDOWN_FETCH_S)
+            await self._hooks.settle(SHUTDOWN_STORE_S)
+            if weixin is not None:
+                await weixin.aclose()
+        finally:
+            self._flights.closed = False
+            self._store_opened = False
+            with anyio.move_on_after(SHUTDOWN_STORE_S):
+                await self._keeper.store.close()
+
+
+@asynccontextmanager
+async def _borrowed(weixin: Weixin) -> AsyncIterator[Weixin]:
+    yield weixin
+
+
+def _entries(accounts: Accounts, kinds: Kinds, namespace: str) -> dict[tuple[str, str], Entry]:
+    entries: dict[tuple[str, str], Entry] = {}
+    for account in accounts:
+        if account.endpoint not in kinds:
+            known = " or ".join(repr(name) for name in kinds)
+            msg = f"account {account.name}: endpoint must be {known}, not {account.endpoint!r}"
+            raise ConfigError(msg)
+        for kind in kinds[account.endpoint]:
+            key = Credential(namespace, account.api_base, account.appid, account.endpoint, kind.name)
+            parent = entries[account.name, kind.parent] if kind.parent is not None else None
+            entries[account.name, kind.name] = Entry(account, kind, key, parent)
+        for word in account.tickets:
+            if (account.name, f"{word}_ticket") not in entries:
+                msg = f"account {account.name}: tickets: there is no ticket {word!r}"
+                raise ConfigError(msg)
+    return entries
+
+
+def _is_wanted(entry: Entry) -> bool:
+    """Whether it is kept fresh from the start: tokens, and the tickets that the account lists."""
+    return entry.parent is None or entry.kind.name.removesuffix("_ticket") in entry.account.tickets
+
+
+def _stable_fleet(wanted: list[Entry]) -> int:
+    return sum(entry.kind.policy.window_s > 0 for entry in wanted)
+
+
+def _store(store: str | Store | None, accounts: Accounts, kinds: Kinds, clock: Clock) -> Store:
+    if isinstance(store, Store):
+        return store
+    if store is not None:
+        return open_store(store, clock=clock)
+    for account in accounts:
+        if any(kind.policy.destructive for kind in kinds[account.endpoint]):
+            msg = (
+                f"account {account.name}: endpoint {account.endpoint!r} needs store to be written out: "
+                "'memory:' if exactly one process serves it, else a shared one"
+            )
+            raise ConfigError(msg)
+    return open_store("memory:", clock=clock)

@@ -1,0 +1,115 @@
+"""The ASGI middleware: answers what is ours, passes on the rest as it came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from wxtoken_asgi.access import DEFAULT_TRUSTED, Access
+from wxtoken_asgi.answers import error_answer
+from wxtoken_asgi.endpoints import Endpoints
+from wxtoken_asgi.errors import ConfigError
+from wxtoken_asgi.lifespan import run_lifespan
+from wxtoken_asgi.manager import TokenManager
+from wxtoken_asgi.pages import Pages
+from wxtoken_asgi.routes import Routes, Row, checked_prefix, route_path
+
+STATE_KEY = "wxtoken"
+"""Where the manager is found in the lifespan's state: `request.state.wxtoken`."""
+
+NOT_FOUND = error_answer(404, "not_found", "there is nothing here")
+
+
+class WxTokenMiddleware:
+    """Serves the tokens of a manager in front of any ASGI app.
+
+    Args:
+        app: the app that gets all other traffic; without one, all other paths are 404.
+        tokens: the manager; the lifespan opens and closes it.
+        prefix: the path below which the service answers, such as `/wx`. Without one, in front of an
+            app, only the paths of configured accounts are claimed.
+        trusted: addresses and networks that may read and refresh.
+        trusted_proxies: proxies whose forwarding headers are believed.
+        hosts: names, besides localhost, by which callers on this machine may call it.
+        js_config_ticket: whether `/js-config/` gives the ticket to those who may read tickets.
+
+    Raises:
+        ConfigError: an option is wrong; the message names it.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp | None = None,
+        tokens: TokenManager | None = None,
+        *,
+        prefix: str = "",
+        trusted: Sequence[str] = DEFAULT_TRUSTED,
+        trusted_proxies: Sequence[str] = (),
+        hosts: Sequence[str] = (),
+        js_config_ticket: bool = False,
+    ) -> None:
+        if not isinstance(tokens, TokenManager):
+            msg = f"tokens: a TokenManager is needed, not {type(tokens).__name__}"
+            raise ConfigError(msg)
+        self.app = app or _nothing
+        self.tokens = tokens
+        self._wrapped = app
+        prefix = checked_prefix(prefix)
+        access = Access(trusted=trusted, trusted_proxies=trusted_proxies, hosts=hosts)
+        endpoints = Endpoints(tokens, access)
+        pages = Pages(tokens, access, with_ticket=js_config_ticket)
+        self._routes = Routes(
+            prefix,
+            apps={"token": endpoints.token, "ticket": endpoints.ticket, "js-config": pages.row},
+            fixed={
+                "health/live": Row({"GET": endpoints.live, "HEAD": endpoints.live}),
+                "health/ready": Row({"GET": endpoints.ready, "HEAD": endpoints.ready}),
+            },
+            known=lambda app: tokens.accounts.get(app) is not None,
+            guest=app is not None and not prefix,
+            wrong_method=endpoints.wrong_method,
+        )
+        self._heads = self._routes.heads
+
+    def __repr__(self) -> str:
+        return f"<WxTokenMiddleware of {self.tokens!r}>"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request, or hand it on untouched."""
+        if scope["type"] == "http":
+            path = scope["path"]
+            if scope.get("root_path"):
+                path = route_path(path, scope["root_path"])
+            if path.startswith(self._heads):
+                found = self._routes.find(path, scope["method"])
+                if found is not None:
+                    await found[0](found[1], scope, receive, send)
+                    return
+        elif scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await run_lifespan(
+            self._wrapped,
+            scope,
+            receive,
+            send,
+            manager=self.tokens,
+            state_key=STATE_KEY,
+            on_shutdown=self._drain,
+        )
+
+    def _drain(self) -> None:
+        self.tokens.draining = True
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    """What is behind us when we wrap no app."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1000})
+        return
+    await NOT_FOUND.send(scope, send)

@@ -1,0 +1,101 @@
+"""What `wxtoken serve` was told, as its workers hear of it, and the sandbox in WeChat's place."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from typing import Final
+
+from wxtoken_asgi.config import Config, load
+from wxtoken_asgi.errors import ConfigError
+from wxtoken_asgi.records import Account
+
+# It does not begin with WXTOKEN_: it is no setting.
+HANDED_DOWN: Final = "_WXTOKEN_SERVE"
+
+_STORE: Final = ("WXTOKEN_STORE", "WXTOKEN_STORE_ENV", "WXTOKEN_STORE_FILE")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What `wxtoken serve` was told. It holds no secret: workers get it through the environment.
+
+    Args:
+        path: the configuration file.
+        flags: settings given as flags, without `store`, which may hold a password.
+        sandbox: the sandbox's address, if it takes WeChat's place.
+    """
+
+    path: str | None = None
+    flags: Mapping[str, object] = field(default_factory=dict)
+    sandbox: str | None = None
+
+    @classmethod
+    def handed_down(cls) -> Order:
+        """The order of the process that started this one, or an empty one."""
+        return cls(**json.loads(os.environ.get(HANDED_DOWN, "{}")))
+
+    @contextmanager
+    def hand_down(self, store: str | None) -> Iterator[None]:
+        """Put the order where workers find it, and a store given as a flag into the variable for it."""
+        before = {name: os.environ.get(name) for name in (HANDED_DOWN, *_STORE)}
+        after = dict(before, **{HANDED_DOWN: json.dumps(asdict(self))})
+        if store is not None:
+            after |= dict.fromkeys(_STORE) | {_STORE[0]: store}
+        _set(after)
+        try:
+            yield
+        finally:
+            _set(before)
+
+    def config(self) -> Config:
+        """The configuration, with the sandbox in WeChat's place if there is one.
+
+        Raises:
+            ConfigError: it is wrong, has no account, or would let workers doom one another's tokens.
+        """
+        config = load(self.path, overrides=self.flags)
+        if self.sandbox is not None:
+            config = _on_sandbox(config, self.sandbox)
+        if not config.accounts:
+            msg = "accounts: there is none; write [accounts.NAME] into the --config file, or try --sandbox"
+            raise ConfigError(msg)
+        _check_workers(config)
+        return config
+
+
+def _set(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def _on_sandbox(config: Config, address: str) -> Config:
+    accounts = config.accounts or _demo_accounts(config)
+    moved = tuple(replace(account, api_base=address, proxy=None) for account in accounts)
+    return replace(config, accounts=moved, api_base=address, proxy=None)
+
+
+def _demo_accounts(config: Config) -> tuple[Account, ...]:
+    endpoint = "stable" if config.workers > 1 and not config.shares_store else "token"
+    return (
+        Account("alpha", "wx00000000000000a1", "sandbox", tickets=("jsapi",)),
+        Account("beta", "wx00000000000000b2", "sandbox", endpoint, tickets=("jsapi",)),
+    )
+
+
+def _check_workers(config: Config) -> None:
+    if config.workers == 1 or config.shares_store:
+        return
+    for account in config.accounts:
+        if account.endpoint == "token":
+            msg = (
+                f"account {account.name}: endpoint 'token' with {config.workers} workers needs a store"
+                " that they share; with 'memory:' each would doom the others' tokens"
+            )
+            raise ConfigError(msg)

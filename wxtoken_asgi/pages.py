@@ -1,0 +1,114 @@
+"""`{prefix}/js-config/{app}`: signed JS-SDK configurations for browsers."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from starlette.types import Receive, Scope, Send
+
+from wxtoken_asgi import jssdk
+from wxtoken_asgi.access import Access
+from wxtoken_asgi.answers import NO_STORE, Answer, Headers, answer_of, json_answer
+from wxtoken_asgi.errors import BadUrl, UnknownAccount, WxTokenError
+from wxtoken_asgi.manager import TokenManager
+from wxtoken_asgi.records import Account
+from wxtoken_asgi.routes import Row
+
+logger = logging.getLogger("wxtoken_asgi")
+
+METHODS: Final = b"GET, HEAD, OPTIONS"
+PREFLIGHT_S: Final = b"600"
+KNOWN: Final = frozenset({"url"})
+
+
+class Pages:
+    """Answers pages: no trust is needed, and other origins may read the answer.
+
+    Args:
+        tokens: the manager.
+        access: who may read tickets.
+        with_ticket: whether those get the ticket too.
+    """
+
+    def __init__(self, tokens: TokenManager, access: Access, *, with_ticket: bool) -> None:
+        self._tokens = tokens
+        self._access = access
+        self._with_ticket = with_ticket
+        self._warned: set[str] = set()
+
+    @property
+    def row(self) -> Row:
+        """`GET`, `HEAD` and `OPTIONS`."""
+        return Row({"GET": self._sign, "HEAD": self._sign, "OPTIONS": self._preflight})
+
+    async def _sign(self, app: str, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        account = self._tokens.accounts.get(app)
+        try:
+            if account is None:
+                raise UnknownAccount(app)
+            config = await self._tokens.js_config(app, self._url(account, scope))
+            reply = json_answer(200, config.as_dict() | await self._ticket(app, scope))
+        except WxTokenError as error:
+            reply = answer_of(error)
+        await reply.adding(_cors(account, scope)).send(scope, send)
+
+    async def _preflight(self, app: str, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        allow = (
+            (b"allow", METHODS),
+            (b"access-control-allow-methods", METHODS),
+            (b"access-control-allow-headers", b"*"),
+            (b"access-control-max-age", PREFLIGHT_S),
+        )
+        cors = _cors(self._tokens.accounts.get(app), scope)
+        await Answer(204, (NO_STORE, *allow, *cors)).send(scope, send)
+
+    def _url(self, account: Account, scope: Scope) -> str:
+        try:
+            query: str = scope["query_string"].decode("ascii")
+            pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=100)
+        except ValueError:
+            raise BadUrl("url: the query is not percent-encoded UTF-8") from None
+        urls = [value for name, value in pairs if name == "url"]
+        if not urls or not urls[0]:
+            raise BadUrl("url is required: the page's address, location.href, through encodeURIComponent")
+        if len(urls) > 1:
+            raise BadUrl("url is given more than once")
+        if any(name not in KNOWN for name, _ in pairs):
+            self._warn(account)
+        return urls[0]
+
+    def _warn(self, account: Account) -> None:
+        """A page that forgot encodeURIComponent has its address cut at the first `&`."""
+        if account.name in self._warned:
+            return
+        self._warned.add(account.name)
+        logger.warning(
+            "account %s: js-config was asked with parameters beside url; "
+            "the page should send its address through encodeURIComponent",
+            account.name,
+        )
+
+    async def _ticket(self, app: str, scope: Scope) -> dict[str, Any]:
+        if not self._with_ticket or self._access.refusal(scope) is not None:
+            return {}
+        return {"jsapi_ticket": await self._tokens.jsapi_ticket(app)}
+
+
+def _cors(account: Account | None, scope: Scope) -> Headers:
+    """Open to all pages, or to those of the account's `js_domains`."""
+    if account is None or not account.js_domains:
+        return [(b"access-control-allow-origin", b"*")]
+    vary = (b"vary", b"origin")
+    origins = [value for name, value in scope["headers"] if name == b"origin"]
+    if len(origins) != 1 or not _is_ours(origins[0], account):
+        return [vary]
+    return [(b"access-control-allow-origin", origins[0]), vary]
+
+
+def _is_ours(origin: bytes, account: Account) -> bool:
+    try:
+        return jssdk.host_allowed(origin.decode("ascii"), account.js_domains)
+    except (BadUrl, UnicodeDecodeError):
+        return False

@@ -1,0 +1,133 @@
+"""`wxtoken token`: asks a running server, or goes through the store's lease; never dooms another's token."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+import anyio
+import httpx
+
+from wxtoken_asgi.accounts import Accounts
+from wxtoken_asgi.config import Config, load
+from wxtoken_asgi.errors import ConfigError, UnknownAccount, WxTokenError
+from wxtoken_asgi.records import Account, is_loopback_url
+
+_WAIT_S: Final = 15.0  # a server lets a read wait for 5 s, and its answer may take a while
+_ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (nothing is bound here)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What `wxtoken token` was asked for.
+
+    Args:
+        app: the account's name or appid.
+        kind: `token` or `ticket`.
+        server: the running server with its prefix, or None for the one that the configuration describes.
+        config: the configuration file, or None.
+    """
+
+    app: str
+    kind: str = "token"
+    server: str | None = None
+    config: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What WeChat calls the value."""
+        return "access_token" if self.kind == "token" else "ticket"
+
+
+def read(asked: Asked) -> dict[str, Any]:
+    """Get a value and how long it may be kept, as WeChat shapes it.
+
+    Raises:
+        ConfigError: the configuration or the server's address is wrong, or a fetch would doom a token.
+        WxTokenError: the server refuses or cannot be reached, or WeChat refuses.
+    """
+    if asked.server is not None:
+        answer = _ask(asked.server, asked)
+        if answer is None:
+            msg = f"nothing listens on {_plain(asked.server)}"
+            raise WxTokenError(msg)
+        return answer
+    config = load(asked.config)
+    server = _address(config)
+    answer = _ask(server, asked)
+    return _fetch(config, asked, server) if answer is None else answer
+
+
+def _address(config: Config) -> str:
+    host = _ANYWHERE.get(config.host, config.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{config.port}{config.prefix}"
+
+
+def _ask(server: str, asked: Asked) -> dict[str, Any] | None:
+    """The server's answer, or None if nothing listens there."""
+    url = f"{server.rstrip('/')}/{asked.kind}/{quote(asked.app, safe='')}"
+    try:
+        # A proxy of the environment knows nothing of this machine's loopback.
+        with httpx.Client(trust_env=not is_loopback_url(server), timeout=_WAIT_S) as client:
+            answer = client.get(url, params={"format": "json"})
+    except httpx.ConnectError:
+        return None
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError):
+        msg = "--server must be an address such as http://127.0.0.1:8000/wx"
+        raise ConfigError(msg) from None
+    except httpx.HTTPError as problem:
+        msg = f"{_plain(server)} gave no answer: {type(problem).__name__}"
+        raise WxTokenError(msg) from None
+    return _checked(answer, asked, server)
+
+
+def _checked(answer: httpx.Response, asked: Asked, server: str) -> dict[str, Any]:
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    said = body if isinstance(body, dict) else {}
+    value = said.get(asked.key)
+    if answer.status_code == httpx.codes.OK and isinstance(value, str):
+        return {asked.key: value, "expires_in": said.get("expires_in")}
+    if isinstance(said.get("errmsg"), str):
+        raise WxTokenError(said["errmsg"])
+    msg = f"{_plain(server)} answered {answer.status_code}, and not as wxtoken does"
+    raise WxTokenError(msg)
+
+
+def _plain(server: str) -> str:
+    """The address without a password."""
+    parts = urlsplit(server)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def _fetch(config: Config, asked: Asked, server: str) -> dict[str, Any]:
+    account = Accounts(config.accounts).get(asked.app)
+    if account is None:
+        raise UnknownAccount(asked.app)
+    if not config.shares_store:
+        _check_harmless(account, server)
+    # This account alone, and no ticket that nobody asked for.
+    alone = replace(config, accounts=(replace(account, tickets=()),), store=config.store or "memory:")
+    value = anyio.run(_through_manager, alone, asked)
+    return {asked.key: value}
+
+
+def _check_harmless(account: Account, server: str) -> None:
+    if account.endpoint != "stable":
+        msg = (
+            f"account {account.name}: nothing listens on {server}, and with endpoint {account.endpoint!r} and"
+            " store 'memory:' a fetch would doom the token that others use; start the server or give --server"
+        )
+        raise ConfigError(msg)
+    sys.stderr.write(f"wxtoken: nothing listens on {server}; WeChat's stable endpoint was asked instead\n")
+
+
+async def _through_manager(config: Config, asked: Asked) -> str:
+    async with config.manager() as tokens:
+        if asked.kind == "ticket":
+            return await tokens.jsapi_ticket(asked.app)
+        return await tokens.access_token(asked.app)

@@ -1,0 +1,263 @@
+"""Our app and the sandbox on uvicorn, from the extra `[server]`."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from wxtoken_asgi.config import Config, import_object
+from wxtoken_asgi.errors import ConfigError
+from wxtoken_asgi.manager import TokenManager
+from wxtoken_asgi.middleware import WxTokenMiddleware
+from wxtoken_asgi.order import Order
+from wxtoken_asgi.sandbox import demo
+from wxtoken_asgi.serverlog import SANDBOX_THREAD, log_config
+
+_GRACE_S: Final = 20
+_SANDBOX_GRACE_S: Final = 1
+_STARTUP_FAILURE: Final = 3  # uvicorn's exit code for it; its supervisor then stops instead of trying again
+
+_log = logging.getLogger("wxtoken_asgi")
+
+
+# What is served
+
+
+def build(config: Config) -> tuple[WxTokenMiddleware, TokenManager]:
+    """Build the app as it is served.
+
+    Raises:
+        ConfigError: an option is wrong, or the app to wrap cannot be imported.
+    """
+    _find_modules_here()
+    inner = None if config.app is None else import_object("app", config.app)
+    if inner is not None and not callable(inner):
+        msg = f"app: {config.app} is no ASGI app: it cannot be called"
+        raise ConfigError(msg)
+    tokens = config.manager()
+    return config.middleware(inner, tokens=tokens), tokens
+
+
+def create_app() -> WxTokenMiddleware:
+    """The factory that each worker calls: it reads the configuration again."""
+    try:
+        app, tokens = build(Order.handed_down().config())
+    except ConfigError as problem:
+        _log.error("%s", problem)
+        sys.exit(_STARTUP_FAILURE)
+    _drain_on_signal(tokens)
+    return app
+
+
+def _find_modules_here() -> None:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+
+
+def _drain_on_signal(tokens: TokenManager) -> None:
+    """Readiness goes red with the signal itself, before the server stops listening."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before = signal.getsignal(number)
+        if callable(before):
+            signal.signal(number, _draining(tokens, before))
+
+
+def _draining(
+    tokens: TokenManager, before: Callable[[int, FrameType | None], Any]
+) -> Callable[[int, FrameType | None], None]:
+    def handle(number: int, frame: FrameType | None) -> None:
+        tokens.draining = True
+        before(number, frame)
+
+    return handle
+
+
+# Where it is served
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens: who connects before the server runs waits for it.
+
+    Raises:
+        ConfigError: the address is taken, or is none of this machine's.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        # Where a name has several addresses, as localhost has, the older protocol reaches more clients.
+        family, kind, protocol, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
+        sock = socket.socket(family, kind, protocol)
+    except (OSError, UnicodeError) as problem:
+        raise _cannot_listen(host, port, problem) from None
+    if os.name == "posix":
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind(address)
+        sock.listen(2048)
+    except OSError as problem:
+        sock.close()
+        raise _cannot_listen(host, port, problem) from None
+    return sock
+
+
+def _cannot_listen(host: str, port: int, problem: Exception) -> ConfigError:
+    reason = problem.strerror if isinstance(problem, OSError) else "no host name"
+    return ConfigError(f"host and port: cannot listen on {host} port {port}: {reason}")
+
+
+def address_of(sock: socket.socket) -> str:
+    """The socket's address as a URL; one that listens everywhere is shown with the loopback address."""
+    host, port = sock.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (nothing is bound here)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+# The server
+
+
+def run(config: Config, sock: socket.socket, *, log_level: str, access_log: bool) -> int:
+    """Serve until a signal ends it.
+
+    Args:
+        config: the checked configuration; each worker reads it again.
+        sock: the socket that listens.
+        log_level: `debug`, `info`, `warning`, `error` or `critical`.
+        access_log: whether each request gets a line.
+
+    Returns:
+        The exit code.
+    """
+    options = _options(
+        "wxtoken_asgi.serve:create_app",
+        factory=True,
+        workers=config.workers,
+        log_config=log_config(log_level),
+        log_level=log_level,
+        access_log=access_log,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    _log.info("listening on %s%s", address_of(sock), config.prefix)
+    if config.workers == 1:
+        return _run_alone(uvicorn.Server(options), sock)
+    supervisor = Multiprocess(options, sockets=[sock])
+    supervisor.run()
+    return 1 if any(worker.exitcode == _STARTUP_FAILURE for worker in supervisor.processes) else 0
+
+
+def run_sandbox(sock: socket.socket, *, log_level: str) -> int:
+    """Serve a sandbox until a signal ends it.
+
+    Args:
+        sock: the socket that listens.
+        log_level: `debug`, `info`, `warning`, `error` or `critical`.
+
+    Returns:
+        The exit code.
+    """
+    options = _options(
+        demo(),
+        workers=1,
+        log_config=log_config(log_level),
+        log_level=log_level,
+        access_log=False,
+        timeout_graceful_shutdown=_SANDBOX_GRACE_S,
+    )
+    return _run_alone(uvicorn.Server(options), sock)
+
+
+def _options(app: Any, **more: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        loop="uvloop" if importlib.util.find_spec("uvloop") else "auto",
+        lifespan="on",
+        # Who asks is decided by our own trusted_proxies alone.
+        proxy_headers=False,
+        server_header=False,
+        **more,
+    )
+
+
+def _run_alone(server: uvicorn.Server, sock: socket.socket) -> int:
+    # uvicorn raises the signals that it caught once more at its end: here they end nothing any more.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, server.handle_exit)
+    try:
+        server.run(sockets=[sock])
+    except SystemExit:
+        return 1  # uvicorn has logged what kept the app from starting
+    return 0
+
+
+@contextmanager
+def sandbox_beside(sock: socket.socket) -> Iterator[None]:
+    """Run one sandbox in a thread of this process, however many workers there are."""
+    options = _options(demo(), log_config=None, access_log=False, timeout_graceful_shutdown=_SANDBOX_GRACE_S)
+    server = uvicorn.Server(options)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, name=SANDBOX_THREAD, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(timeout=5)
+
+
+# What it says of itself
+
+
+def announce(config: Config, base: str, sandbox: str) -> threading.Thread:
+    """Print what to try once the server answers.
+
+    Args:
+        config: what is served.
+        base: the server's address.
+        sandbox: the sandbox's address.
+    """
+    lines = what_to_try(config, base, sandbox)
+
+    def wait() -> None:
+        try:
+            # The socket listens already, so that this waits for the server and for nothing else.
+            httpx.get(f"{base}{config.prefix}/health/live", timeout=30, trust_env=False)
+        except httpx.HTTPError:
+            return
+        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.flush()
+
+    thread = threading.Thread(target=wait, name="wxtoken-announce", daemon=True)
+    thread.start()
+    return thread
+
+
+def what_to_try(config: Config, base: str, sandbox: str) -> list[str]:
+    """The lines that `wxtoken serve --sandbox` prints."""
+    ours = base + config.prefix
+    name = quote(config.accounts[0].name)
+    health = [] if config.app and not config.prefix else [f"  curl {ours}/health/ready"]
+    return [
+        f"wxtoken serves {ours}, with a sandbox in WeChat's place. Try:",
+        f"  curl {ours}/token/{name}",
+        f"  curl {ours}/ticket/{name}",
+        f"  curl '{ours}/js-config/{name}?url=https%3A%2F%2Fwww.example.com%2F'",
+        f"  curl -X PUT {ours}/token/{name}",
+        *health,  # as guests of an app we do not claim it
+        f"  curl {sandbox}/sandbox/calls",
+    ]

@@ -1,0 +1,311 @@
+"""The table of settings: what each one is called, what it looks like and where it may stand.
+
+The table drives the checks of `wxtoken_asgi.config`, the reading of the environment and the reference page.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from wxtoken_asgi.access import DEFAULT_TRUSTED
+from wxtoken_asgi.records import DEFAULT_API_BASE
+from wxtoken_asgi.shapes import NUMBER, SWITCH, TEXT, WHOLE, WORDS, Shape, shown, sort
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table.
+
+    Args:
+        name: the key in a TOML file.
+        shape: what sort of value it takes.
+        doc: one line for the reference.
+        top: whether it may stand at the top.
+        account: whether it may stand in an account's table.
+        default: what holds where it stands nowhere.
+        check: what a value of the right sort must fulfil beyond that.
+        must: the same in words, for messages.
+        secret: whether its value is never shown.
+    """
+
+    name: str
+    shape: Shape
+    doc: str
+    top: bool = False
+    account: bool = False
+    default: object = None
+    check: Callable[[Any], bool] = lambda _: True
+    must: str = ""
+    secret: bool = False
+
+    def complaint(self, value: object) -> str | None:
+        """Why this value cannot stand, with the setting's name, or None if it can."""
+        if not self.shape.fits(value):
+            return f"{self.name} must be {self.shape.name}, not {sort(value)}"
+        if not self.check(value):
+            return f"{self.name} must be {self.must}" + ("" if self.secret else f", not {shown(value)}")
+        return None
+
+
+def _matches(pattern: str) -> Callable[[str], bool]:
+    return lambda value: re.fullmatch(pattern, value) is not None
+
+
+def _is_filled(value: str) -> bool:
+    return re.fullmatch(r"[^\x00-\x1f\x7f]+", value) is not None
+
+
+def _above_zero(value: float) -> bool:
+    return 0 < value <= 1_000_000
+
+
+_OBJECT: Final = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*"
+_NAMED: Final = "like 'module:object'"
+_FILLED: Final = "something, not empty, on one line"
+
+SETTINGS: Final = (
+    Setting(
+        "prefix",
+        TEXT,
+        "the path below which our own paths lie, such as `/wx`",
+        top=True,
+        default="",
+        check=_matches(r"(/[^/?#\s]+)*"),
+        must="empty or a path such as '/wx', without a slash at its end",
+    ),
+    Setting(
+        "store",
+        TEXT,
+        "where credentials are kept: `memory:`, `sqlite:///absolute/path`, `redis://host:6379/0`",
+        top=True,
+        default="memory:",
+        check=_is_filled,
+        must=_FILLED,
+        secret=True,
+    ),
+    Setting(
+        "store_env",
+        TEXT,
+        "the environment variable that holds `store`",
+        top=True,
+        check=_is_filled,
+        must=_FILLED,
+        secret=True,
+    ),
+    Setting(
+        "store_file",
+        TEXT,
+        "the file that holds `store`; one newline at its end is dropped",
+        top=True,
+        check=_is_filled,
+        must=_FILLED,
+        secret=True,
+    ),
+    Setting(
+        "trusted",
+        WORDS,
+        "addresses and networks that may read and refresh",
+        top=True,
+        default=DEFAULT_TRUSTED,
+    ),
+    Setting(
+        "trusted_proxies",
+        WORDS,
+        "proxies whose forwarding headers are believed",
+        top=True,
+        default=(),
+    ),
+    Setting(
+        "hosts",
+        WORDS,
+        "host names under which a loopback peer may ask, besides localhost",
+        top=True,
+        default=(),
+    ),
+    Setting(
+        "include",
+        WORDS,
+        "further files, as patterns relative to this one, with `[accounts.NAME]` tables only",
+        top=True,
+        default=(),
+        check=lambda patterns: all(map(_is_filled, patterns)),
+        must="a list of patterns, none of them empty",
+    ),
+    Setting(
+        "namespace",
+        TEXT,
+        "keeps apart those that share a store and shall not share credentials",
+        top=True,
+        default="wxtoken",
+        check=_matches(r"[\w.-]{1,64}"),
+        must="1-64 letters, digits, '_', '-' or '.'",
+    ),
+    Setting(
+        "fetches",
+        WHOLE,
+        "how many fetches may be under way at once",
+        top=True,
+        default=64,
+        check=_above_zero,
+        must="above 0, at most 1000000",
+    ),
+    Setting(
+        "ask_every",
+        NUMBER,
+        "seconds between two asks of the stable endpoint",
+        top=True,
+        default=270.0,
+        check=_above_zero,
+        must="seconds, above 0, at most 1000000",
+    ),
+    Setting(
+        "js_config_ticket",
+        SWITCH,
+        "whether js-config answers hold `jsapi_ticket` for those who may read tickets",
+        top=True,
+        default=False,
+    ),
+    Setting(
+        "hooks",
+        TEXT,
+        "an object with `on_token`, `on_ticket`, `on_error`, as `module:object`",
+        top=True,
+        check=_matches(_OBJECT),
+        must=_NAMED,
+    ),
+    Setting(
+        "host",
+        TEXT,
+        "the address that `wxtoken serve` listens on",
+        top=True,
+        default="127.0.0.1",
+        check=_is_filled,
+        must=_FILLED,
+    ),
+    Setting(
+        "port",
+        WHOLE,
+        "the port that `wxtoken serve` listens on; 0: any free one",
+        top=True,
+        default=8000,
+        check=lambda port: 0 <= port <= 65535,
+        must="0 to 65535",
+    ),
+    Setting(
+        "workers",
+        WHOLE,
+        "how many processes `wxtoken serve` runs",
+        top=True,
+        default=1,
+        check=lambda workers: 1 <= workers <= 1024,
+        must="1 to 1024",
+    ),
+    Setting(
+        "app",
+        TEXT,
+        "the ASGI app that `wxtoken serve` wraps, as `module:object`",
+        top=True,
+        check=_matches(_OBJECT),
+        must=_NAMED,
+    ),
+    Setting("appid", TEXT, "the AppID", account=True),
+    Setting("secret", TEXT, "the AppSecret", account=True, secret=True),
+    Setting(
+        "secret_env",
+        TEXT,
+        "the environment variable that holds `secret`",
+        account=True,
+        check=_is_filled,
+        must=_FILLED,
+        secret=True,
+    ),
+    Setting(
+        "secret_file",
+        TEXT,
+        "the file that holds `secret`; one newline at its end is dropped",
+        account=True,
+        check=_is_filled,
+        must=_FILLED,
+        secret=True,
+    ),
+    Setting(
+        "endpoint", TEXT, "where access tokens come from: `stable` or `token`", account=True, default="stable"
+    ),
+    Setting("tickets", WORDS, "the tickets kept fresh from the start: `jsapi`", account=True, default=()),
+    Setting("js_domains", WORDS, "the hosts whose pages may be signed; empty: all", account=True, default=()),
+    Setting(
+        "daily_quota",
+        WHOLE,
+        "calls of the old endpoint in 24 hours; 200 for a test account",
+        account=True,
+        default=2000,
+    ),
+    Setting(
+        "api_base",
+        TEXT,
+        "where WeChat is; `https`, or `http` on loopback",
+        top=True,
+        account=True,
+        default=DEFAULT_API_BASE,
+    ),
+    Setting("proxy", TEXT, "a proxy for the calls to WeChat", top=True, account=True, secret=True),
+    Setting(
+        "timeout", NUMBER, "seconds for one call to WeChat, at most 10", top=True, account=True, default=10.0
+    ),
+)
+
+TOP: Final = MappingProxyType({row.name: row for row in SETTINGS if row.top})
+ACCOUNT: Final = MappingProxyType({row.name: row for row in SETTINGS if row.account})
+
+# What the Node package `weixin-token` called them, in both spellings of its two READMEs.
+_FORMER: Final = MappingProxyType(
+    {
+        "list": "[accounts.NAME] tables",
+        "appname": "the NAME of [accounts.NAME]",
+        "appid": "appid",
+        "appsecret": "secret",
+        "truship": "trusted",
+        "trustip": "trusted",
+        "savetoken": "hooks, with on_token",
+        "saveticket": "hooks, with on_ticket",
+        "onerror": "hooks, with on_error",
+    }
+)
+
+
+def misplaced(key: str, *, top: bool) -> str:
+    """What is wrong with a key that is no setting here, and what was meant perhaps.
+
+    Args:
+        key: the key as it was written.
+        top: whether it stands at the top, or else in an account's table.
+    """
+    name = key if re.fullmatch(r"[\w.-]+", key) else shown(key)
+    if top and key in ACCOUNT:
+        return f"{name} belongs into an account's table, [accounts.NAME]"
+    if not top and (key in TOP or key == "accounts"):
+        return f"{name} belongs at the top, above the first [accounts.NAME]"
+    meant = _FORMER.get(key.lower()) or closest(key, (*TOP, "accounts") if top else tuple(ACCOUNT))
+    return f"{name} is no setting" + (f"; did you mean {meant}?" if meant else "")
+
+
+def closest(word: str, known: tuple[str, ...]) -> str | None:
+    """The known name that is most like this word, if one is much like it."""
+    found = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.7)
+    return found[0] if found else None
+
+
+def reference() -> Iterator[str]:
+    """The table as lines of Markdown."""
+    yield "| setting | where | takes | default | meaning |"
+    yield "|---|---|---|---|---|"
+    for row in SETTINGS:
+        where = " and ".join(["top"] * row.top + ["account"] * row.account)
+        default = "" if row.default is None else f"`{json.dumps(row.default)}`"
+        yield f"| `{row.name}` | {where} | {row.shape.name} | {default} | {row.doc} |"

@@ -1,0 +1,72 @@
+"""The sorts of values that settings take: in a TOML file and in an environment variable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What sort of value a setting takes.
+
+    Args:
+        name: how messages call it.
+        fits: whether a value of a TOML file is of this sort.
+        read: makes such a value of an environment variable's text; raises ValueError.
+    """
+
+    name: str
+    fits: Callable[[object], bool]
+    read: Callable[[str], object]
+
+
+def shown(value: object) -> str:
+    """A value on one short line."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def sort(value: object) -> str:
+    """What sort of value this is, in words."""
+    # The sort and not the value: a value in the wrong place may be a secret.
+    names = {str: "text", bool: "true or false", int: "a whole number", float: "a number", list: "a list"}
+    return names.get(type(value), "a table" if isinstance(value, dict) else f"a {type(value).__name__}")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_words(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value)
+
+
+def _read_words(text: str) -> list[str]:
+    if not text.lstrip().startswith("["):
+        return [word.strip() for word in text.split(",") if word.strip()]
+    words: list[str] = json.loads(text)
+    if not _is_words(words):
+        raise ValueError
+    return words
+
+
+def _read_switch(text: str) -> bool:
+    if text.lower() in {"true", "1", "yes", "on"}:
+        return True
+    if text.lower() in {"false", "0", "no", "off"}:
+        return False
+    raise ValueError
+
+
+TEXT: Final = Shape("text in quotes", lambda value: isinstance(value, str), str)
+WHOLE: Final = Shape("a whole number", _is_whole, int)
+NUMBER: Final = Shape("a number", _is_number, float)
+SWITCH: Final = Shape("true or false", lambda value: isinstance(value, bool), _read_switch)
+WORDS: Final = Shape("a list of texts", _is_words, _read_words)

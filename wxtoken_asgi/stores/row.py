@@ -1,0 +1,218 @@
+"""One record as a store keeps it, and the rules of every operation on it.
+
+Times are absolute, in seconds by the store's own clock (`now`), which must not step. A store that can
+run Python inside its transaction keeps a `Row` for each credential; another translates these rules.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from wxtoken_asgi.records import Credential
+from wxtoken_asgi.stores import ledger
+from wxtoken_asgi.stores.contract import (
+    Behind,
+    Busy,
+    Charge,
+    Claim,
+    Claimed,
+    Commit,
+    Cut,
+    Fail,
+    Granted,
+    LastError,
+    Newer,
+    Record,
+    Spent,
+    Supply,
+    Wait,
+)
+
+NEVER = float("-inf")
+
+
+@dataclass(slots=True)
+class Row:
+    """The mutable record of one credential.
+
+    Each operation answers what the contract says; those that others must hear of return True as well
+    (or set `changed`, which the store clears).
+    """
+
+    credential: Credential
+    version: int = 0
+    value: str | None = field(default=None, repr=False)
+    ends_at: float = NEVER
+    ask_at: float = NEVER
+    wait_until: float = NEVER
+    attempts: int = 0
+    error: LastError | None = None
+    fence: int = 0
+    owner: str = ""
+    lease_until: float = NEVER
+    lapse_end: float | None = None
+    lapse_ask: float | None = None
+    asked_at: float = NEVER
+    asked_error: LastError | None = None
+    budgets: dict[str, ledger.Buckets] = field(default_factory=dict)
+    state: str = field(default="", repr=False)
+    changed: bool = False
+
+    def record(self, now: float) -> Record:
+        """What it looks like from outside at `now`."""
+        return Record(
+            credential=self.credential,
+            version=self.version,
+            value=self.value,
+            ttl_s=max(self.ends_at - now, 0.0),
+            ask_in_s=max(self.ask_at - now, 0.0),
+            wait_s=max(self.wait_until - now, 0.0),
+            attempts=self.attempts,
+            error=self.error,
+            fence=self.fence,
+            state=self.state,
+        )
+
+    def due_at(self) -> float:
+        """When `due` has to look at it: the end of its lease, else of back-off and of the time to ask."""
+        if self.owner:
+            return self.lease_until
+        return max(self.wait_until, self.ask_at)
+
+    def lapse(self, now: float) -> None:
+        """A lease that ended without commit or fail: whoever held it may have fetched unseen."""
+        if not self.owner or now < self.lease_until:
+            return
+        self.owner = ""
+        if self.lapse_end is not None and self.lapse_ask is not None:
+            self._trust(self.lapse_end, self.lapse_ask)
+
+    def claim(self, claim: Claim, *, owner: str, lease_s: float, now: float, stamp: int) -> Claimed:
+        """Who may fetch. The rules in their order: lost record, own lease, news, lease, back-off, budgets."""
+        self.lapse(now)
+        record = self.record(now)
+        if self.version < claim.seen:
+            return Behind(record)
+        if self.owner == owner:
+            return self._grant(claim, owner=owner, until=now + lease_s, now=now)
+        if self._settles(claim, now):
+            return Newer(record)
+        if self.owner:
+            return Busy(record, self.lease_until - now)
+        return self._hindrance(claim, record, now) or self._lease(claim, owner, lease_s, now, stamp)
+
+    def commit(self, commit: Commit, now: float) -> bool:
+        """Take the value if the fence is the latest; else the stored value is cut as the commit says."""
+        self.lapse(now)
+        if commit.fence != self.fence:
+            self._cut(commit.refused if commit.value != self.value else None, now)
+            return False
+        self._end_lease(commit.refund)
+        self._write(commit, now, self.fence)
+        self.asked_error = None
+        if commit.asked:
+            self.asked_at = now
+        return True
+
+    def fail(self, fail: Fail, now: float) -> None:
+        """End the lease, with a back-off if there is an error."""
+        if fail.fence != self.fence:
+            return
+        self._end_lease(fail.refund)
+        self._cut(fail.cut, now)
+        if fail.asked:
+            self.asked_at, self.asked_error = now, fail.error
+        if fail.error is None:
+            return
+        self.attempts += 1
+        self.error = fail.error
+        self.wait_until = now + fail.wait_s
+        self.changed = True
+
+    def restore(self, record: Record, now: float) -> None:
+        """Take back what was lost, if it is newer."""
+        if not record.good or record.version <= self.version:
+            return
+        self.fence = max(self.fence, record.version)
+        self.version = record.version
+        self.value = record.value
+        self.ends_at = now + record.ttl_s
+        self.ask_at = now + record.ask_in_s
+        self.state = record.state
+        self.changed = True
+
+    def supply(self, supply: Supply, now: float, stamp: int) -> None:
+        """Take a value from outside; a lease that runs is void."""
+        self.fence = max(self.fence + 1, stamp)
+        self._end_lease(())
+        self._write(supply, now, self.fence)
+
+    def _settles(self, claim: Claim, now: float) -> bool:
+        alive = self.value is not None and self.ends_at > now
+        if not claim.asked:
+            return alive and self.ask_at > now
+        if alive and self.version > claim.seen:
+            return True
+        return alive and self.asked_error is None and now - self.asked_at < claim.settled_s
+
+    def _hindrance(self, claim: Claim, record: Record, now: float) -> Claimed | None:
+        since = now - self.asked_at
+        if claim.asked and self.asked_error is not None and since < claim.settled_s:
+            return Wait(record, claim.settled_s - since, self.asked_error)
+        if self.error is not None and self.wait_until > now and not _outdated(self.error, claim):
+            return Wait(record, self.wait_until - now, self.error)
+        return self._spent(claim.charges, record, now)
+
+    def _spent(self, charges: tuple[Charge, ...], record: Record, now: float) -> Spent | None:
+        for charge in charges:
+            wait_s = ledger.room_in(self.budgets.get(charge.name, {}), charge.limit, now)
+            if wait_s > 0:
+                return Spent(record, wait_s, charge)
+        return None
+
+    def _lease(self, claim: Claim, owner: str, lease_s: float, now: float, stamp: int) -> Granted:
+        self.fence = max(self.fence + 1, stamp)
+        for charge in claim.charges:
+            self.budgets[charge.name] = ledger.spend(self.budgets.get(charge.name, {}), now)
+        if self.error is not None and _outdated(self.error, claim):
+            self.attempts = 0
+        return self._grant(claim, owner=owner, until=now + lease_s, now=now)
+
+    def _grant(self, claim: Claim, *, owner: str, until: float, now: float) -> Granted:
+        self.owner, self.lease_until = owner, until
+        self.lapse_end = self.lapse_ask = None
+        if claim.lapse is not None:
+            self.lapse_end, self.lapse_ask = now + claim.lapse.ttl_s, now + claim.lapse.ask_in_s
+        return Granted(self.record(now), self.fence)
+
+    def _end_lease(self, refund: tuple[str, ...]) -> None:
+        self.owner, self.lease_until = "", NEVER
+        for name in refund:
+            self.budgets[name] = ledger.refund(self.budgets.get(name, {}))
+
+    def _write(self, fetched: Commit | Supply, now: float, version: int) -> None:
+        if fetched.value != self.value or self.version == 0:
+            self.version, self.value = version, fetched.value
+            self.changed = True
+        if self.error is not None:
+            self.changed = True
+        self.ends_at = now + fetched.ttl_s
+        self.ask_at = now + fetched.ask_in_s
+        self.state = fetched.state
+        self.wait_until, self.attempts, self.error = NEVER, 0, None
+
+    def _cut(self, cut: Cut | None, now: float) -> None:
+        if cut is not None:
+            self._trust(now + cut.ttl_s, now + cut.ask_in_s)
+
+    def _trust(self, end: float, ask: float) -> None:
+        if self.value is None:
+            return
+        self.changed = self.changed or end < self.ends_at
+        self.ends_at = min(self.ends_at, end)
+        self.ask_at = min(self.ask_at, ask)
+
+
+def _outdated(error: LastError, claim: Claim) -> bool:
+    """Whether the error was earned by a configuration that the claimer no longer has."""
+    return bool(error.fingerprint) and error.fingerprint != claim.fingerprint

@@ -1,0 +1,48 @@
+"""Tasks that belong to no caller.
+
+A fetch must go on when the request that began it goes away, and a manager may be entered and left by
+different tasks; neither fits into a task group of the caller's. Such a task never raises into its loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from typing import Any
+
+logger = logging.getLogger("wxtoken_asgi")
+
+
+class Tasks:
+    """Starts tasks on asyncio and on trio, and keeps them alive."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Callable[..., Awaitable[None]], *args: object, name: str) -> None:
+        """Run `work(*args)` beside everything else, in a context of its own."""
+        if _in_trio():
+            import trio  # noqa: PLC0415 - only those who run on trio have it
+
+            trio.lowlevel.spawn_system_task(_guarded, work, args, name, name=name, context=Context())
+            return
+        task = asyncio.get_running_loop().create_task(
+            _guarded(work, args, name), name=name, context=Context()
+        )
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+
+async def _guarded(work: Callable[..., Awaitable[None]], args: tuple[Any, ...], name: str) -> None:
+    try:
+        await work(*args)
+    except Exception:  # a bug must end neither the loop nor, on trio, the program
+        logger.exception("%s ended with an error", name)
+
+
+def _in_trio() -> bool:
+    trio = sys.modules.get("trio")
+    return trio is not None and bool(trio.lowlevel.in_trio_run())

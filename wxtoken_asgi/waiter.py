@@ -1,0 +1,139 @@
+"""How callers wait for a value: for a fetch that is under way, bounded in time and number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import anyio
+
+from wxtoken_asgi.clock import Clock
+from wxtoken_asgi.entries import Entry, Held
+from wxtoken_asgi.errors import (
+    BudgetSpent,
+    NoSuchCredential,
+    NotReady,
+    TooManyWaiting,
+    UpstreamRefused,
+    UpstreamTimeout,
+    WxTokenError,
+)
+from wxtoken_asgi.flights import Flights
+from wxtoken_asgi.sources import Reason
+from wxtoken_asgi.troubles import trouble
+
+MOST_WAITING: Final = 10_000
+REST_S: Final = 1.0
+_FINAL: Final = (UpstreamRefused, BudgetSpent, NoSuchCredential)
+
+
+class Waiter:
+    """Waits for values on behalf of callers.
+
+    Args:
+        flights: where fetches are begun.
+        clock: time.
+
+    Attributes:
+        waiting: how many callers wait now.
+    """
+
+    def __init__(self, flights: Flights, clock: Clock) -> None:
+        self._flights = flights
+        self._clock = clock
+        self.waiting = 0
+
+    async def wait(self, entry: Entry, within_s: float) -> Held:
+        """The value, as soon as there is a good one.
+
+        Args:
+            entry: the credential.
+            within_s: seconds after which the caller is told to come back.
+
+        Raises:
+            WxTokenError: there is none, and why.
+        """
+        with self._counted(entry):
+            with anyio.move_on_after(within_s) as scope:
+                return await self._until_good(entry, scope)
+            raise self._still_waiting(entry)
+
+    async def renew(self, entry: Entry, within_s: float, *, dead: str | None = None) -> None:
+        """A new value, because somebody asked for it.
+
+        Args:
+            entry: the credential.
+            within_s: seconds after which the caller is told to come back.
+            dead: the value that does not work any more, if the caller names it. Unless it is the
+                current one, nothing is fetched.
+
+        Raises:
+            WxTokenError: there is no new value, and why.
+        """
+        held = entry.good(self._clock)
+        if held is None:
+            await self.wait(entry, within_s)
+            return
+        if dead is not None and held.value != dead:
+            return
+        with self._counted(entry):
+            with anyio.move_on_after(within_s):
+                await self._until_renewed(entry, held.version, blind=dead is None)
+                return
+            message = f"{entry}: the refresh takes longer than {within_s:g} s and goes on"
+            raise UpstreamTimeout(message, account=entry.account.name, retry_in=REST_S)
+
+    async def _until_good(self, entry: Entry, scope: anyio.CancelScope) -> Held:
+        while True:
+            await self._back_off(entry, scope)
+            flight = self._flights.join(entry)
+            await flight.done.wait()
+            held = entry.good(self._clock)
+            if held is not None:
+                return held
+            if not flight.asked:  # what an asked-for refresh met may not concern a reader
+                await _sleep_or_raise(flight.error or self._still_waiting(entry), scope)
+
+    async def _back_off(self, entry: Entry, scope: anyio.CancelScope) -> None:
+        waits = entry.waits(self._clock)
+        if waits > 0 and entry.error is not None and entry.flight is None:
+            await _sleep_or_raise(trouble(entry, entry.error, waits), scope)
+
+    async def _until_renewed(self, entry: Entry, seen: int, *, blind: bool) -> None:
+        reason = Reason.ASKED if blind else Reason.REPORTED
+        while True:
+            flight = self._flights.join(entry, reason, blind=blind)
+            await flight.done.wait()
+            if entry.held is not None and entry.held.version > seen:
+                return
+            if not flight.asked:  # it was under way before, and brought nothing new
+                continue
+            if flight.error is not None:
+                raise flight.error
+            return
+
+    def _still_waiting(self, entry: Entry) -> WxTokenError:
+        if entry.error is not None:
+            return trouble(entry, entry.error, max(entry.waits(self._clock), REST_S))
+        message = f"{entry}: no value yet, it is being fetched"
+        return NotReady(message, account=entry.account.name, retry_in=REST_S)
+
+    @contextmanager
+    def _counted(self, entry: Entry) -> Iterator[None]:
+        if self.waiting >= MOST_WAITING:
+            message = f"{self.waiting} callers wait already"
+            raise TooManyWaiting(message, account=entry.account.name, retry_in=REST_S)
+        self.waiting += 1
+        try:
+            yield
+        finally:
+            self.waiting -= 1
+
+
+async def _sleep_or_raise(error: WxTokenError, scope: anyio.CancelScope) -> None:
+    """Sleep until another attempt makes sense, unless the caller's time is over before that."""
+    retry_in = max(error.retry_in or 0.0, 0.05)
+    if isinstance(error, _FINAL) or anyio.current_time() + retry_in >= scope.deadline:
+        raise error
+    await anyio.sleep(retry_in)
