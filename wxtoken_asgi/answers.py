@@ -53,7 +53,8 @@ def json_answer(
     status: int, content: Mapping[str, Any], headers: Sequence[tuple[bytes, bytes]] = ()
 ) -> Answer:
     """The same in JSON."""
-    return answer(status, JSON, json.dumps(content, ensure_ascii=False).encode(), headers)
+    body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    return answer(status, JSON, body, headers)
 
 
 def error_answer(

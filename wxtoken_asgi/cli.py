@@ -86,6 +86,7 @@ def _add_sandbox(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port", type=int, default=8001, help="the port to listen on (8001); 0: any free one"
     )
+    parser.add_argument("--log-level", choices=_LEVELS, default="warning", metavar="LEVEL", help="(warning)")
 
 
 def _add_token(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ import httpx
 from wxtoken_asgi.accounts import Accounts
 from wxtoken_asgi.config import Config, load
 from wxtoken_asgi.errors import ConfigError, UnknownAccount, WxTokenError
+from wxtoken_asgi.kinds import ACCESS_TOKEN, JSAPI_TICKET
 from wxtoken_asgi.records import Account, is_loopback_url
 
 _WAIT_S: Final = 15.0  # a server lets a read wait for 5 s, and its answer may take a while
@@ -112,8 +113,7 @@ def _fetch(config: Config, asked: Asked, server: str) -> dict[str, Any]:
         _check_harmless(account, server)
     # This account alone, and no ticket that nobody asked for.
     alone = replace(config, accounts=(replace(account, tickets=()),), store=config.store or "memory:")
-    value = anyio.run(_through_manager, alone, asked)
-    return {asked.key: value}
+    return anyio.run(_through_manager, alone, asked)
 
 
 def _check_harmless(account: Account, server: str) -> None:
@@ -126,8 +126,9 @@ def _check_harmless(account: Account, server: str) -> None:
     sys.stderr.write(f"wxtoken: nothing listens on {server}; WeChat's stable endpoint was asked instead\n")
 
 
-async def _through_manager(config: Config, asked: Asked) -> str:
+async def _through_manager(config: Config, asked: Asked) -> dict[str, Any]:
     async with config.manager() as tokens:
-        if asked.kind == "ticket":
-            return await tokens.jsapi_ticket(asked.app)
-        return await tokens.access_token(asked.app)
+        entry = tokens.entry(asked.app, ACCESS_TOKEN if asked.kind == "token" else JSAPI_TICKET)
+        held = await tokens.hold(entry)
+        kept = entry.kind.policy.may_keep(held.left(tokens.clock), held.ask_in(tokens.clock))
+        return {asked.key: held.value, "expires_in": int(kept)}

@@ -10,13 +10,13 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-import httpx
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
@@ -30,6 +30,8 @@ from wxtoken_asgi.serverlog import SANDBOX_THREAD, log_config
 
 _GRACE_S: Final = 20
 _SANDBOX_GRACE_S: Final = 1
+_START_S: Final = 60
+_BACKLOG: Final = 2048
 _STARTUP_FAILURE: Final = 3  # uvicorn's exit code for it; its supervisor then stops instead of trying again
 
 _log = logging.getLogger("wxtoken_asgi")
@@ -99,27 +101,22 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         ConfigError: the address is taken, or is none of this machine's.
     """
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        # Where a name has several addresses, as localhost has, the older protocol reaches more clients.
-        family, kind, protocol, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
-        sock = socket.socket(family, kind, protocol)
-    except (OSError, UnicodeError) as problem:
-        raise _cannot_listen(host, port, problem) from None
-    if os.name == "posix":
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind(address)
-        sock.listen(2048)
-    except OSError as problem:
-        sock.close()
-        raise _cannot_listen(host, port, problem) from None
+    with ExitStack() as stack:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            # Where a name has several addresses, as localhost has, the older protocol reaches more clients.
+            family, kind, protocol, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
+            sock = stack.enter_context(socket.socket(family, kind, protocol))
+            if os.name == "posix":
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+            sock.listen(_BACKLOG)
+        except (OSError, UnicodeError, OverflowError) as problem:
+            reason = problem.strerror if isinstance(problem, OSError) else "there is no such address"
+            msg = f"host and port: cannot listen on {host} port {port}: {reason}"
+            raise ConfigError(msg) from None
+        stack.pop_all()
     return sock
-
-
-def _cannot_listen(host: str, port: int, problem: Exception) -> ConfigError:
-    reason = problem.strerror if isinstance(problem, OSError) else "no host name"
-    return ConfigError(f"host and port: cannot listen on {host} port {port}: {reason}")
 
 
 def address_of(sock: socket.socket) -> str:
@@ -232,15 +229,15 @@ def announce(config: Config, base: str, sandbox: str) -> threading.Thread:
         sandbox: the sandbox's address.
     """
     lines = what_to_try(config, base, sandbox)
+    connection = HTTPConnection(urlsplit(base).netloc, timeout=_START_S)
 
     def wait() -> None:
-        try:
-            # The socket listens already, so that this waits for the server and for nothing else.
-            httpx.get(f"{base}{config.prefix}/health/live", timeout=30, trust_env=False)
-        except httpx.HTTPError:
-            return
-        sys.stdout.write("\n".join(lines) + "\n")
-        sys.stdout.flush()
+        # The socket listens already, so that this waits for the server and for nothing else.
+        with closing(connection), suppress(OSError, HTTPException):
+            connection.request("GET", f"{config.prefix}/health/live")
+            connection.getresponse()
+            sys.stdout.write("\n".join(lines) + "\n")
+            sys.stdout.flush()
 
     thread = threading.Thread(target=wait, name="wxtoken-announce", daemon=True)
     thread.start()

@@ -8,9 +8,11 @@ import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import pytest
 
 from wxtoken_asgi.cli import main
+from wxtoken_asgi.serve import address_of, listen, sandbox_beside
 
 TOKEN = "84_" + "Ab-_" * 34
 
@@ -160,3 +162,46 @@ def test_a_wrong_configuration_is_one_line(capsys, monkeypatch):
     monkeypatch.setenv("WXTOKEN_PORT", "x")
     assert main(["token", "alpha"]) == 2
     assert said(capsys) == "wxtoken: WXTOKEN_PORT: port must be a whole number, not 'x'\n"
+
+
+@pytest.fixture
+def sandbox():
+    with listen("127.0.0.1", 0) as sock, sandbox_beside(sock):
+        yield address_of(sock)
+
+
+@pytest.mark.parametrize(("kind", "key"), [("token", "access_token"), ("ticket", "ticket")])
+def test_the_stable_endpoint_is_asked_where_that_harms_nobody(
+    nobody, capsys, monkeypatch, sandbox, kind, key
+):
+    configure(monkeypatch, nobody, api_base=sandbox, tickets="jsapi")
+    assert main(["token", "gamma", "--kind", kind, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == (
+        f"wxtoken: nothing listens on http://127.0.0.1:{nobody}; WeChat's stable endpoint was asked instead\n"
+    )
+    answer = json.loads(out)
+    assert len(answer[key]) > 80
+    assert 0 < answer["expires_in"] <= 7200
+    accepts = {"token": "accepts", "ticket": "accepts-ticket"}[kind]
+    asked = httpx.get(f"{sandbox}/sandbox/{accepts}", params={kind: answer[key]}, trust_env=False)
+    assert "true" in asked.text
+
+
+def test_only_the_asked_account_is_fetched_and_no_ticket(nobody, capsys, monkeypatch, sandbox):
+    configure(monkeypatch, nobody, api_base=sandbox, tickets="jsapi")
+    monkeypatch.setenv("WXTOKEN_STORE", "memory:")
+    other = {"appid": "wx00000000000000d4", "secret": "s", "endpoint": "token", "api_base": sandbox}
+    for name, value in other.items():
+        monkeypatch.setenv(f"WXTOKEN_ACCOUNTS__DELTA__{name.upper()}", value)
+    assert main(["token", "gamma"]) == 0
+    calls = httpx.get(f"{sandbox}/sandbox/calls", trust_env=False).json()
+    assert "stable_token" in str(calls)
+    assert "/cgi-bin/token" not in str(calls)
+    assert "getticket" not in str(calls)
+
+
+def test_a_refusal_of_wechat_is_one_line(nobody, capsys, monkeypatch, sandbox):
+    configure(monkeypatch, nobody, api_base=sandbox, appid="malformed")
+    assert main(["token", "gamma"]) == 1
+    assert "account gamma" in capsys.readouterr().err.splitlines()[-1]

@@ -10,17 +10,10 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import asynccontextmanager
-from importlib.util import find_spec
 
 import anyio
 
-from wxtoken_asgi.manager import TokenManager
-from wxtoken_asgi.records import Account
-
-if find_spec("wxtoken_asgi.middleware"):
-    from wxtoken_asgi.middleware import WxTokenMiddleware
-else:
-    from standin import WxTokenMiddleware
+from wxtoken_asgi import Account, TokenManager, WxTokenMiddleware
 
 APP = os.environ["WX_MATRIX_APP"]
 MODE = os.environ["WX_MATRIX_MODE"]

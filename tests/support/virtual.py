@@ -1,0 +1,69 @@
+"""Virtual time for both backends: sleeping costs nothing, and 48 hours pass in a second."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from typing import Any
+
+import anyio
+from trio.testing import MockClock
+
+from wxtoken_asgi.clock import Clock
+
+EPOCH = 1_790_000_000.0
+
+
+class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
+    """Where the loop would sleep, time jumps."""
+
+    jumped = 0.0
+
+    def select(self, timeout: float | None = None) -> Any:
+        events = super().select(0 if timeout is not None else None)
+        if not events and timeout:
+            self.jumped += timeout
+        return events
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An asyncio loop whose time jumps to the next timer whenever nothing else is to be done."""
+
+    def __init__(self) -> None:
+        self._jumping = _JumpingSelector()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        return self._jumping.jumped
+
+
+def virtual_backend(name: str) -> tuple[str, dict[str, Any]]:
+    """What the fixture `anyio_backend` returns for a backend in virtual time."""
+    if name == "trio":
+        return name, {"clock": MockClock(autojump_threshold=0)}
+    return name, {"loop_factory": VirtualLoop}
+
+
+class VirtualClock(Clock):
+    """The clocks of a machine in virtual time.
+
+    Attributes:
+        wall_offset: how far the wall clock has been stepped.
+        slept: how long the machine has been suspended (both clocks count it, the loop does not).
+    """
+
+    def __init__(self, seed: int = 1) -> None:
+        super().__init__(seed)
+        self.wall_offset = 0.0
+        self.slept = 0.0
+        self._last = 0.0
+
+    def monotonic(self) -> float:
+        try:
+            self._last = anyio.current_time()
+        except anyio.NoEventLoopError:
+            pass
+        return self._last + self.slept + 1000.0
+
+    def time(self) -> float:
+        return EPOCH + self.monotonic() + self.wall_offset
