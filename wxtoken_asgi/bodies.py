@@ -74,7 +74,7 @@ def _report(body: bytes, field: str) -> str | None:
     if _WORD.fullmatch(body):
         return body.decode()
     try:
-        content = json.loads(body)
+        content = json.loads(body.decode())  # bytes it would take in UTF-16 and UTF-32, too
     except (ValueError, RecursionError):
         raise _bad(field) from None
     if content in ({}, None, ""):

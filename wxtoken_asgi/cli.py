@@ -18,6 +18,7 @@ from typing import Any, Final, NoReturn
 from wxtoken_asgi.errors import ConfigError, WxTokenError
 from wxtoken_asgi.order import Order
 from wxtoken_asgi.reader import Asked, read
+from wxtoken_asgi.settings import TOP
 
 _LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _FLAGS: Final = ("host", "port", "workers", "prefix", "store", "app")
@@ -80,11 +81,18 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--access-log", action="store_true", help="a line for each request, without queries")
 
 
+def _port(text: str) -> int:
+    problem = TOP["port"].complaint(int(text))
+    if problem:
+        raise argparse.ArgumentTypeError(problem)
+    return int(text)
+
+
 def _add_sandbox(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_sandbox)
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
     parser.add_argument(
-        "--port", type=int, default=8001, help="the port to listen on (8001); 0: any free one"
+        "--port", type=_port, default=8001, help="the port to listen on (8001); 0: any free one"
     )
     parser.add_argument("--log-level", choices=_LEVELS, default="warning", metavar="LEVEL", help="(warning)")
 

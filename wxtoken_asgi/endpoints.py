@@ -23,7 +23,8 @@ logger = logging.getLogger("wxtoken_asgi")
 OK: Final = json_answer(200, {"message": "ok"})
 NOT_ALLOWED: Final = error_answer(403, "not_allowed", "not allowed from here")
 BAD_FORMAT: Final = error_answer(400, "bad_format", "format must be 'text' or 'json'")
-BAD_QUERY: Final = error_answer(400, "bad_query", "the query is not percent-encoded UTF-8")
+NOT_READY: Final = error_answer(503, "not_ready", "not ready", retry_in=1.0)
+APPLIED: Final = ((b"preference-applied", b"return=representation"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +72,12 @@ class Endpoints:
         return self.rows(JSAPI_TICKET)
 
     def wrong_method(self, word: str, row: Row) -> Handler:
-        """405, for those who may know that the path is there."""
+        """405. It is the same for all callers and accounts, so it tells nobody anything."""
         allow = (b"allow", row.allow.encode())
         refused = error_answer(405, "method_not_allowed", f"{word}: use {row.allow}", headers=(allow,))
 
         async def handler(app: str, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
-            await refused.send(scope, send)
+            await refused.adding(row.headers(app, scope)).send(scope, send)
 
         return handler
 
@@ -132,11 +133,7 @@ class Endpoints:
         try:
             entry = self._tokens.entry(app, kind)
             dead = await read_report(receive, entry.kind.field)
-            await self._tokens.refresh(app, kind, dead=dead)
-            reply = OK
-            if _wants_value(scope):
-                applied = ((b"preference-applied", b"return=representation"),)
-                reply = self._value(entry, await self._tokens.hold(entry), scope).adding(applied)
+            reply = await self._renewed(app, entry, dead, scope)
         except WxTokenError as error:
             reply = answer_of(error)
         except BadBodyError as error:
@@ -144,6 +141,17 @@ class Endpoints:
         except GoneError:
             return
         await reply.send(scope, send)
+
+    async def _renewed(self, app: str, entry: Entry, dead: str | None, scope: Scope) -> Answer:
+        wants_value = _wants_value(scope)
+        if wants_value and _form(scope["query_string"]) is None:
+            return BAD_FORMAT
+        await self._tokens.refresh(app, entry.kind.name, dead=dead)
+        if not wants_value:
+            return OK
+        # Without its headers: If-None-Match asks for a 304 on reads only.
+        read = {"query_string": scope["query_string"], "headers": ()}
+        return self._value(entry, await self._tokens.hold(entry), read).adding(APPLIED)
 
     # health
 
@@ -153,8 +161,7 @@ class Endpoints:
 
     async def ready(self, app: str, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """`{prefix}/health/ready`: every credential was tried once, and the service is not shutting down."""
-        ok = self._tokens.ready
-        reply = json_answer(200, {"status": "ok"}) if ok else error_answer(503, "not_ready", "not ready")
+        reply = json_answer(200, {"status": "ok"}) if self._tokens.ready else NOT_READY
         await reply.send(scope, send)
 
     def _tell(self, refusal: str) -> None:
@@ -170,10 +177,9 @@ def _make_ready(entry: Entry, held: Held) -> _Ready:
 
 def _form(query: bytes) -> str | None:
     """What `?format=` asks for; None if that is unknown."""
-    values = [value for name, value in parse_qsl(query, keep_blank_values=True) if name == b"format"]
-    if not values:
-        return "text"
-    form = values[-1].decode("latin-1")
+    # As text, whatever bytes come: parse_qsl takes nothing but ASCII from bytes, not even "%E4".
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    form = dict(pairs).get("format", "text")
     return form if form in {"text", "json"} else None
 
 
@@ -183,7 +189,10 @@ def _matches(if_none_match: bytes, etag: bytes) -> bool:
 
 
 def _wants_value(scope: Scope) -> bool:
-    return any(
-        name == b"prefer" and b"return=representation" in value.replace(b" ", b"").lower()
-        for name, value in scope["headers"]
-    )
+    """Whether the first `return` among its preferences is `representation` (RFC 7240)."""
+    lines = [value for name, value in scope["headers"] if name == b"prefer"]
+    for preference in b",".join(lines).lower().split(b","):
+        name, _, wish = preference.partition(b";")[0].partition(b"=")
+        if name.strip() == b"return":
+            return wish.strip().strip(b'"') == b"representation"
+    return False

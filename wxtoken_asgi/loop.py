@@ -72,6 +72,8 @@ class Loop:
     async def run(self) -> None:
         """Run until `stop`."""
         try:
+            if self._stop.is_set():
+                return
             async with anyio.create_task_group() as group:
                 group.start_soon(self._forever, self._schedule)
                 group.start_soon(self._forever, self._follow)

@@ -352,12 +352,12 @@ class TokenManager:
     async def _close(self) -> None:
         loop, weixin = self._loop, self._weixin
         self.draining = True
-        self._flights.closed = True
         self._loop = self._weixin = None
         try:
             if loop is not None:
                 loop.stop()
                 await loop.ended.wait()
+            self._flights.closed = True
             await self._flights.settle(SHUTDOWN_FETCH_S)
             await self._hooks.settle(SHUTDOWN_STORE_S)
             if weixin is not None:

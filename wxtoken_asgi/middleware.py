@@ -52,7 +52,7 @@ class WxTokenMiddleware:
         if not isinstance(tokens, TokenManager):
             msg = f"tokens: a TokenManager is needed, not {type(tokens).__name__}"
             raise ConfigError(msg)
-        self.app = app or _nothing
+        self.app = _nothing if app is None else app
         self.tokens = tokens
         self._wrapped = app
         prefix = checked_prefix(prefix)

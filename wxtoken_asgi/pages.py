@@ -41,7 +41,8 @@ class Pages:
     @property
     def row(self) -> Row:
         """`GET`, `HEAD` and `OPTIONS`."""
-        return Row({"GET": self._sign, "HEAD": self._sign, "OPTIONS": self._preflight})
+        handlers = {"GET": self._sign, "HEAD": self._sign, "OPTIONS": self._preflight}
+        return Row(handlers, lambda app, scope: _cors(self._tokens.accounts.get(app), scope))
 
     async def _sign(self, app: str, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         account = self._tokens.accounts.get(app)

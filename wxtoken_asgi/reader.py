@@ -13,7 +13,7 @@ import httpx
 from wxtoken_asgi.accounts import Accounts
 from wxtoken_asgi.config import Config, load
 from wxtoken_asgi.errors import ConfigError, UnknownAccount, WxTokenError
-from wxtoken_asgi.kinds import ACCESS_TOKEN, JSAPI_TICKET
+from wxtoken_asgi.manager import ACCESS_TOKEN, JSAPI_TICKET
 from wxtoken_asgi.records import Account, is_loopback_url
 
 _WAIT_S: Final = 15.0  # a server lets a read wait for 5 s, and its answer may take a while

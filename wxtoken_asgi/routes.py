@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from starlette.types import Receive, Scope, Send
@@ -14,10 +14,20 @@ Handler = Callable[[str, Scope, Receive, Send], Awaitable[None]]
 _PREFIX: Final = re.compile(r"(/[^/?#\s]+)*")
 
 
+def _no_headers(app: str, scope: Scope) -> Sequence[tuple[bytes, bytes]]:  # noqa: ARG001
+    return ()
+
+
 class Row(NamedTuple):
-    """What answers a path, by method."""
+    """What answers a path.
+
+    Args:
+        handlers: by method.
+        headers: what the answer to another method carries besides, given `{app}` and scope.
+    """
 
     handlers: Mapping[str, Handler]
+    headers: Callable[[str, Scope], Sequence[tuple[bytes, bytes]]] = _no_headers
 
     @property
     def allow(self) -> str:
@@ -40,12 +50,14 @@ def checked_prefix(prefix: object) -> str:
 
 
 def route_path(path: str, root_path: str) -> str:
-    """The path below `root_path`, if that is a whole-segment prefix of it; else the path as it is."""
-    root = root_path.rstrip("/")
-    if not root or not path.startswith(root):
+    """The path below `root_path`, if that is a whole-segment prefix of it; else the path as it is.
+
+    The same as Starlette's private `get_route_path`, so that a mounted app and we agree on what is whose.
+    """
+    if not path.startswith(root_path):
         return path
-    below = path[len(root) :]
-    return below if below.startswith("/") else path if below else "/"
+    below = path[len(root_path) :]
+    return below if not below or below.startswith("/") else path
 
 
 class Routes:

@@ -111,8 +111,8 @@ def listen(host: str, port: int) -> socket.socket:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(address)
             sock.listen(_BACKLOG)
-        except (OSError, UnicodeError, OverflowError) as problem:
-            reason = problem.strerror if isinstance(problem, OSError) else "there is no such address"
+        except (OSError, UnicodeError) as problem:
+            reason = problem.strerror if isinstance(problem, OSError) else "that is no host name"
             msg = f"host and port: cannot listen on {host} port {port}: {reason}"
             raise ConfigError(msg) from None
         stack.pop_all()

@@ -48,6 +48,11 @@ def ends(argv, capsys):
             ["serve", "--port", "x"],
             "wxtoken serve: argument --port: invalid int value: 'x'; see wxtoken serve --help",
         ),
+        (
+            ["sandbox", "--port", "70000"],
+            "wxtoken sandbox: argument --port: port must be 0 to 65535, not 70000;"
+            " see wxtoken sandbox --help",
+        ),
         (["serve", "--por", "1"], "wxtoken: unrecognized arguments: --por 1; see wxtoken --help"),
         (["token"], "wxtoken token: the following arguments are required: APP; see wxtoken token --help"),
     ],

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from wxtoken_asgi.cli import main
+from wxtoken_asgi.manager import TokenManager
 from wxtoken_asgi.serve import address_of, listen, sandbox_beside
 
 TOKEN = "84_" + "Ab-_" * 34
@@ -170,10 +171,9 @@ def sandbox():
         yield address_of(sock)
 
 
-@pytest.mark.parametrize(("kind", "key"), [("token", "access_token"), ("ticket", "ticket")])
-def test_the_stable_endpoint_is_asked_where_that_harms_nobody(
-    nobody, capsys, monkeypatch, sandbox, kind, key
-):
+@pytest.mark.parametrize("kind", ["token", "ticket"])
+def test_the_stable_endpoint_is_asked_where_that_harms_nobody(nobody, capsys, monkeypatch, sandbox, kind):
+    key = {"token": "access_token", "ticket": "ticket"}[kind]
     configure(monkeypatch, nobody, api_base=sandbox, tickets="jsapi")
     assert main(["token", "gamma", "--kind", kind, "--json"]) == 0
     out, err = capsys.readouterr()
@@ -199,6 +199,25 @@ def test_only_the_asked_account_is_fetched_and_no_ticket(nobody, capsys, monkeyp
     assert "stable_token" in str(calls)
     assert "/cgi-bin/token" not in str(calls)
     assert "getticket" not in str(calls)
+
+
+def test_with_a_shared_store_a_token_of_the_old_endpoint_comes_through_the_manager(
+    nobody, capsys, monkeypatch, sandbox
+):
+    stores = []
+
+    def manager(accounts, *, store, **more):
+        stores.append(store)
+        return TokenManager(accounts, store="memory:", **more)
+
+    monkeypatch.setattr("wxtoken_asgi.config.TokenManager", manager)
+    configure(monkeypatch, nobody, api_base=sandbox, endpoint="token")
+    monkeypatch.setenv("WXTOKEN_STORE", "shared://store")
+    assert main(["token", "gamma", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert stores == ["shared://store"]
+    assert err == ""
+    assert 0 < json.loads(out)["expires_in"] < 7200
 
 
 def test_a_refusal_of_wechat_is_one_line(nobody, capsys, monkeypatch, sandbox):

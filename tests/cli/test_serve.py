@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import re
 import signal
 import subprocess
@@ -27,11 +28,16 @@ class Served:
         self.guard = threading.Timer(GUARD_S, self.process.kill)
         self.guard.start()
         self.err = ""
+        self.listening = queue.Queue()
         self.reader = threading.Thread(target=self._read)
         self.reader.start()
 
     def _read(self):
-        self.err = self.process.stderr.read()
+        for line in self.process.stderr:
+            self.err += line
+            found = re.search(r"listening on (http://\S+)", line)
+            if found:
+                self.listening.put(found[1])
 
     def lines(self, last):
         """The lines on stdout until one that holds `last`."""
@@ -189,6 +195,20 @@ def test_the_sandbox_alone_answers_as_wechat_does(serve, client):
     url = re.search(r"'(http://\S+)'", "\n".join(lines))[1]
     assert client.get(url).json()["expires_in"] == 7200
     assert served.end() == 0
+
+
+def test_serve_without_a_sandbox_says_where_it_listens(serve, client, tmp_path):
+    (tmp_path / "key").write_text("not-to-be-shown\n")
+    (tmp_path / "wx.toml").write_text(
+        'prefix = "/wx"\n[accounts.gamma]\nappid = "wx01"\nsecret_file = "key"\n'
+        'api_base = "http://127.0.0.1:1"'
+    )
+    served = serve("serve", "--config", "wx.toml", "--port", "0")
+    address = served.listening.get(timeout=GUARD_S)
+    assert address.endswith("/wx")
+    assert client.get(address + "/health/live").status_code == 200
+    assert served.end() == 0
+    assert "not-to-be-shown" not in served.err
 
 
 def test_a_wrong_configuration_ends_the_process_with_2_and_one_line(serve):

@@ -1,0 +1,133 @@
+"""The parts of `wxtoken serve` that need no process of their own."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import threading
+
+import pytest
+
+from wxtoken_asgi import serve
+from wxtoken_asgi.config import Config
+from wxtoken_asgi.order import HANDED_DOWN
+from wxtoken_asgi.records import Account
+
+
+@pytest.fixture(autouse=True)
+def clean(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in os.environ if name.startswith("WXTOKEN_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def signals():
+    """Notes the signals that come instead of ending the process."""
+    seen = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, lambda number, _: seen.append(number))
+    yield seen
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def handed(monkeypatch):
+    monkeypatch.setenv("WXTOKEN_STORE", "memory:")
+    monkeypatch.setenv(HANDED_DOWN, json.dumps({"sandbox": "http://127.0.0.1:1", "flags": {"prefix": "/wx"}}))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_readiness_goes_red_with_the_signal_and_the_server_s_own_handler_runs(signals, handed, number):
+    app = serve.create_app()
+    assert app.tokens.draining is False
+    signal.raise_signal(number)
+    assert app.tokens.draining is True
+    assert signals == [number]
+
+
+def test_a_signal_that_is_left_to_the_system_stays_with_it(signals, handed):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    serve.create_app()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+
+
+def test_in_a_thread_the_app_is_built_without_touching_signals(signals, handed):
+    before = signal.getsignal(signal.SIGTERM)
+    built = []
+    thread = threading.Thread(target=lambda: built.append(serve.create_app()))
+    thread.start()
+    thread.join()
+    assert [account.name for account in built[0].tokens.accounts] == ["alpha", "beta"]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_configuration_that_went_wrong_ends_the_worker_for_good(caplog, monkeypatch):
+    monkeypatch.setenv(HANDED_DOWN, json.dumps({"path": "gone.toml"}))
+    with pytest.raises(SystemExit) as ended, caplog.at_level(logging.ERROR, "wxtoken_asgi"):
+        serve.create_app()
+    assert ended.value.code == 3
+    (record,) = caplog.records
+    assert record.getMessage() == "gone.toml: cannot be read: No such file or directory"
+    assert record.exc_info is None
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("127.0.0.1", "http://127.0.0.1"),
+        ("localhost", "http://127.0.0.1"),
+        ("0.0.0.0", "http://127.0.0.1"),
+        ("::1", "http://[::1]"),
+        ("::", "http://[::1]"),
+    ],
+)
+def test_an_address_is_shown_as_it_can_be_reached(host, shown):
+    with serve.listen(host, 0) as sock:
+        port = sock.getsockname()[1]
+        assert serve.address_of(sock) == f"{shown}:{port}"
+        with socket.create_connection((shown.removeprefix("http://").strip("[]"), port)):
+            pass
+
+
+def test_without_posix_the_address_is_not_shared(monkeypatch):
+    monkeypatch.setattr(serve.os, "name", "nt")
+    with serve.listen("127.0.0.1", 0) as sock:
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR) == 0
+
+
+def test_nothing_is_announced_where_no_server_answers(capsys):
+    account = Account("alpha", "wx01", "s")
+    with serve.listen("127.0.0.1", 0) as sock:
+        base = serve.address_of(sock)
+    serve.announce(Config(accounts=(account,)), base, "http://127.0.0.1:1").join()
+    assert capsys.readouterr().out == ""
+
+
+def test_a_name_is_quoted_in_what_to_try():
+    config = Config(accounts=(Account("公众号", "wx01", "s"),))
+    lines = serve.what_to_try(config, "http://h:1", "http://s:2")
+    assert "  curl http://h:1/token/%E5%85%AC%E4%BC%97%E5%8F%B7" in lines
+
+
+class FakeServer:
+    def __init__(self, error):
+        self.error = error
+
+    def handle_exit(self, number, frame):
+        pass
+
+    def run(self, sockets):
+        if self.error:
+            raise self.error
+
+
+@pytest.mark.parametrize(("error", "code"), [(None, 0), (SystemExit(3), 1)])
+def test_a_server_that_could_not_start_ends_with_1(signals, error, code):
+    assert serve._run_alone(FakeServer(error), None) == code
