@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from wxtoken_asgi.errors import ConfigError, WxTokenError
@@ -34,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     args = _parser().parse_args(argv)
+    _find_modules_here()
     try:
         code: int = args.run(args)
     except WxTokenError as problem:
@@ -42,6 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 1
     return code
+
+
+def _find_modules_here() -> None:
+    """An installed command does not look for modules in its folder by itself; workers inherit this."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
 
 
 def _line(text: str) -> str:

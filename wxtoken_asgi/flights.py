@@ -83,6 +83,11 @@ class Flights:
         return len(self._flying)
 
     @property
+    def room(self) -> int:
+        """How many more may be begun before one has to wait for a place."""
+        return self._total - len(self._flying)
+
+    @property
     def slots(self) -> Slots:
         """The places of this event loop."""
         here = current_token()

@@ -6,7 +6,6 @@ import inspect
 import logging
 import queue
 import threading
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -68,11 +67,12 @@ class ErrorEvent:
     retry_in: float
 
 
+Event = TokenEvent | ErrorEvent
 Hook = Callable[[Any], Awaitable[None] | None]
 
 
 class Hooks:
-    """Calls the hooks: coroutines as tasks, plain functions in one daemon thread, in order.
+    """Calls the hooks: async functions as tasks, plain functions in a daemon thread, in order.
 
     Args:
         on_token: hears a `TokenEvent` of each new access token.
@@ -88,7 +88,7 @@ class Hooks:
         self._tasks = tasks
         self._worker: _Worker | None = None
 
-    def tell(self, hook: str, event: TokenEvent | ErrorEvent) -> None:
+    def tell(self, hook: str, event: Event) -> None:
         """Call `on_{hook}` with the event, some time soon."""
         function = self._hooks.get(hook)
         if function is None:
@@ -109,23 +109,19 @@ class Hooks:
                 await anyio.sleep(0.01)
 
     def _thread(self) -> _Worker:
-        worker = self._worker
-        if worker is None or not worker.usable:
-            worker = self._worker = _Worker(queue.Queue(BACKLOG))
-        elif worker.hangs(PATIENCE_S):
-            logger.error("a hook took longer than %g s and was given up", PATIENCE_S)
-            worker = self._worker = worker.successor()
-        return worker
+        if self._worker is None or not self._worker.usable:
+            self._worker = _Worker()
+        return self._worker
 
 
-async def _call_async(function: Hook, event: TokenEvent | ErrorEvent) -> None:
-    try:
-        with anyio.fail_after(PATIENCE_S):
+async def _call_async(function: Hook, event: Event) -> None:
+    with anyio.move_on_after(PATIENCE_S) as scope:
+        try:
             await _awaited(function(event))
-    except TimeoutError:
-        logger.error("hook %s took longer than %g s and was given up", _name(function), PATIENCE_S)  # noqa: TRY400
-    except Exception:
-        logger.exception("hook %s failed", _name(function))
+        except Exception:
+            logger.exception("hook %s failed", _name(function))
+    if scope.cancelled_caught:
+        _given_up(function)
 
 
 async def _awaited(result: Awaitable[None] | None) -> None:
@@ -133,22 +129,34 @@ async def _awaited(result: Awaitable[None] | None) -> None:
         await result
 
 
+def _call(function: Hook, event: Event) -> None:
+    try:
+        result = function(event)
+    except BaseException:  # SystemExit too, which would end the thread and nothing else
+        logger.exception("hook %s failed", _name(function))
+        return
+    if inspect.iscoroutine(result):
+        result.close()
+        logger.error("hook %s returned a coroutine: make it an async function", _name(function))
+
+
+def _given_up(function: Hook) -> None:
+    logger.error("hook %s took longer than %g s and was given up", _name(function), PATIENCE_S)
+
+
 def _name(function: Hook) -> str:
     return getattr(function, "__qualname__", type(function).__name__)
 
 
-_Queue = queue.Queue[tuple[Hook, TokenEvent | ErrorEvent]]
-
-
 class _Worker:
-    """A daemon thread, so that a hook that hangs does not keep the process from ending."""
+    """Hands events to a hook's thread, one after another, and gives up a thread that hangs.
 
-    def __init__(self, events: _Queue) -> None:
-        self._queue = events
-        self._replaced = False
-        self._since: float | None = None
-        self._thread = threading.Thread(target=self._run, name="wxtoken hooks", daemon=True)
-        self._thread.start()
+    All threads are daemons, so that a hook that hangs does not keep the process from ending.
+    """
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[tuple[Hook, Event]] = queue.Queue(BACKLOG)
+        self._thread = _start(self._run, "wxtoken hooks")
 
     @property
     def usable(self) -> bool:
@@ -158,18 +166,9 @@ class _Worker:
     @property
     def idle(self) -> bool:
         """Whether all events were told."""
-        return self._since is None and self._queue.empty()
+        return not self._queue.unfinished_tasks
 
-    def hangs(self, longer_than_s: float) -> bool:
-        """Whether the hook that runs now has run for so long."""
-        return self._since is not None and time.monotonic() - self._since > longer_than_s
-
-    def successor(self) -> _Worker:
-        """A new thread for the events that wait; this one ends when its hook does."""
-        self._replaced = True
-        return _Worker(self._queue)
-
-    def put(self, function: Hook, event: TokenEvent | ErrorEvent) -> None:
+    def put(self, function: Hook, event: Event) -> None:
         """Queue an event."""
         try:
             self._queue.put_nowait((function, event))
@@ -177,11 +176,40 @@ class _Worker:
             logger.error("hook %s hangs: an event was dropped", _name(function))  # noqa: TRY400
 
     def _run(self) -> None:
-        while not self._replaced:
-            self._since = None
+        caller = _Caller()
+        while True:
             function, event = self._queue.get()
-            self._since = time.monotonic()
-            try:
-                function(event)
-            except Exception:
-                logger.exception("hook %s failed", _name(function))
+            if not caller.call(function, event, PATIENCE_S):
+                _given_up(function)
+                caller.retire()
+                caller = _Caller()
+            self._queue.task_done()
+
+
+class _Caller:
+    """The thread in which plain functions are called."""
+
+    def __init__(self) -> None:
+        self._events: queue.SimpleQueue[tuple[Hook, Event] | None] = queue.SimpleQueue()
+        self._done = threading.Semaphore(0)
+        _start(self._run, "wxtoken hook")
+
+    def call(self, function: Hook, event: Event, within_s: float) -> bool:
+        """Call it; False if it takes longer."""
+        self._events.put((function, event))
+        return self._done.acquire(timeout=within_s)
+
+    def retire(self) -> None:
+        """End, once the hook has returned."""
+        self._events.put(None)
+
+    def _run(self) -> None:
+        while (told := self._events.get()) is not None:
+            _call(*told)
+            self._done.release()
+
+
+def _start(run: Callable[[], None], name: str) -> threading.Thread:
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    return thread

@@ -49,6 +49,7 @@ class Loop:
         self._flights = flights
         self._cursor = ""
         self._tired: set[Entry] = set()
+        self._foreign = 0
         self._wake = anyio.Event()
         self._stop = anyio.Event()
         self.ended = anyio.Event()
@@ -104,43 +105,38 @@ class Loop:
 
     async def _begin_due(self) -> float:
         """Begin as many fetches as there are places; seconds until there may be more to do."""
-        resting = self._resting()
-        while self._first and self._room() > 0:
+        rest_s = self._rest()
+        while self._first and self._flights.room > 0:
             self._begin(self._first.popleft())
-        room = self._room()
+        room = self._flights.room
         if room <= 0:
             return LONGEST_SLEEP_S
         try:
-            due = await self._keeper.ask(self._keeper.store.due(room + resting))
+            due = await self._keeper.ask(self._keeper.store.due(room + len(self._tired) + self._foreign))
             await self._keeper.save()
         except StoreError:
-            self._begin_without_store(room)
+            self._begin_without_store()
             return STORE_AWAY_S
-        begun = [self._begin(self._entries[key]) for key in due.credentials if key in self._entries]
-        if due.credentials and not any(begun):  # accounts that this worker does not have, or that rest
-            return STORE_AWAY_S
-        if self._tired:
-            return STORE_AWAY_S
-        return LONGEST_SLEEP_S if due.next_in_s is None else min(due.next_in_s, LONGEST_SLEEP_S)
+        ours = [self._entries[key] for key in due.credentials if key in self._entries]
+        self._foreign = len(due.credentials) - len(ours)
+        for entry in ours[:room]:
+            self._begin(entry)
+        return min(rest_s, LONGEST_SLEEP_S if due.next_in_s is None else due.next_in_s)
 
-    def _room(self) -> int:
-        slots = self._flights.slots
-        return slots.free - slots.queued
-
-    def _begin(self, entry: Entry) -> bool:
-        if entry.flight is not None or entry.rests_until > self._keeper.clock.monotonic():
-            return False
+    def _begin(self, entry: Entry) -> None:
         self._tired.add(entry)
+        if entry.flight is not None or entry.rests_until > self._keeper.clock.monotonic():
+            return
         self._flights.join(entry, urgent=False)
-        return True
 
-    def _resting(self) -> int:
-        """How many of those begun lately failed, and rest without the store's knowing."""
+    def _rest(self) -> float:
+        """Those begun lately that failed rest, due or not; seconds until one may go on."""
         now = self._keeper.clock.monotonic()
         tired = {entry for entry in self._tired if entry.flight is not None or entry.rests_until > now}
         self._queue_missing(self._tired - tired)
         self._tired = tired
-        return len(tired)
+        rests = (entry.rests_until - now for entry in tired if entry.flight is None)
+        return min(rests, default=LONGEST_SLEEP_S)
 
     def _queue_missing(self, entries: Iterable[Entry] | None = None) -> None:
         """Those that have no good value and no back-off: the store may not know that they are due."""
@@ -149,14 +145,14 @@ class Loop:
             if entry.good(clock) is None and entry.waits(clock) <= 0:
                 self._first.append(entry)
 
-    def _begin_without_store(self, room: int) -> None:
+    def _begin_without_store(self) -> None:
         """The store is away: this process goes by what it remembers."""
         clock = self._keeper.clock
         for entry in self._entries.values():
-            if room <= 0:
+            if self._flights.room <= 0:
                 return
             if entry.tried and entry.waits(clock) <= 0 and _is_due_alone(entry, entry.state(clock)):
-                room -= self._begin(entry)
+                self._begin(entry)
 
     # what others changed
 

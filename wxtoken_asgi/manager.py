@@ -235,10 +235,10 @@ class TokenManager:
 
     def fresh(self, entry: Entry) -> Held | None:
         """The held value if it can be handed out without looking any further. The hot path."""
-        held = entry.held
-        if held is None or self._loop is None or held.left(self.clock) <= 0:
+        held, clock = entry.held, self.clock
+        if held is None or self._loop is None:
             return None
-        return held
+        return held if held.end > clock.monotonic() and held.wall_end > clock.time() else None
 
     async def hold(self, entry: Entry) -> Held:
         """A value that is good now, waited for if need be.

@@ -117,10 +117,11 @@ class StablePolicy:
         """Ask every 270 s or so, and first inside the window right where it opens."""
         left = fetched.expires_in - fetched.elapsed_s
         every = ask_every_s * (0.9 + 0.1 * draw)
+        ttl = left - margin(fetched.expires_in)
         wait = min(every, max(5.0, left - STABLE_OPENING_S))
         if left < self.window_s:
-            wait = min(wait, max(SHORTEST_WAIT_S, left / 4))
-        return Kept(left - margin(fetched.expires_in), wait)
+            wait = min(wait, max(SHORTEST_WAIT_S, ttl / 4))
+        return Kept(ttl, wait)
 
     def may_keep(self, ttl_s: float, ask_in_s: float) -> float:  # noqa: ARG002 - the shape is the protocol's
         """Until its end: WeChat renews it 5 minutes early, and both work until then."""
@@ -136,10 +137,11 @@ class ClassicPolicy:
     destructive: bool = True
 
     def keep(self, fetched: Fetched, *, draw: float, ask_every_s: float) -> Kept:  # noqa: ARG002
-        """Due at a point in 50-60 % of its life."""
+        """Due at a point in 50-60 % of its life; a very short one in time before it is given up."""
         life = fetched.expires_in
-        ask = life * (0.5 + 0.1 * draw) - fetched.elapsed_s
-        return Kept(life - fetched.elapsed_s - margin(life), max(ask, SHORTEST_WAIT_S))
+        ttl = life - fetched.elapsed_s - margin(life)
+        ask = min(life * (0.5 + 0.1 * draw) - fetched.elapsed_s, 0.75 * ttl)
+        return Kept(ttl, max(ask, SHORTEST_WAIT_S))
 
     def may_keep(self, ttl_s: float, ask_in_s: float) -> float:
         """Until 240 s past the planned refresh; the refresh leaves it valid for 300."""
@@ -175,14 +177,18 @@ def margin(life_s: float) -> float:
 
 
 def state_of(*, has_value: bool, ttl_s: float, ask_in_s: float, urgent_s: float) -> State:
-    """Where a credential with `ttl_s` left and due in `ask_in_s` is in its life."""
+    """Where a credential with `ttl_s` left and due in `ask_in_s` is in its life.
+
+    What is not due yet is fresh, however little it has left: a ticket past its estimated end never
+    has more than 10 minutes.
+    """
     if not has_value:
         return State.EMPTY
     if ttl_s <= 0:
         return State.EXPIRED
-    if ttl_s <= urgent_s:
-        return State.URGENT
-    return State.DUE if ask_in_s <= 0 else State.FRESH
+    if ask_in_s > 0:
+        return State.FRESH
+    return State.URGENT if ttl_s <= urgent_s else State.DUE
 
 
 def ask_every(knob_s: float, fleet: int) -> float:
@@ -234,9 +240,11 @@ def wait_after(trouble: Trouble, policy: Policy, *, draw: float) -> float:
 
 
 def _before_the_end(wait_s: float, ttl_s: float, policy: Policy) -> float:
-    """Never sleep over the line where the value becomes urgent, nor long inside WeChat's window."""
+    """Never sleep over the line where the value becomes urgent, its end, nor long inside WeChat's window."""
     if ttl_s > policy.urgent_s:
         wait_s = min(wait_s, ttl_s - policy.urgent_s)
+    elif ttl_s > 0:
+        wait_s = min(wait_s, ttl_s / 2)
     if 0 < ttl_s <= policy.window_s:
         wait_s = min(wait_s, ttl_s / 4)
     return max(wait_s, SHORTEST_WAIT_S)

@@ -7,7 +7,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from wxtoken_asgi.errors import ConfigError
 
@@ -59,7 +59,7 @@ class Account:
         self._check(
             "appid", _is_text(self.appid) and _APPID.fullmatch(self.appid), "letters, digits, '_' and '-'"
         )
-        self._check("secret", _is_text(self.secret) and _is_secret(self.secret), "the AppSecret, in ASCII")
+        self._check("secret", _is_text(self.secret) and _is_word(self.secret), "the AppSecret, in ASCII")
         self._check("endpoint", _is_text(self.endpoint), "'stable' or 'token'")
         self._check("js_domains", all(map(_is_domain, self.js_domains)), "hosts such as www.example.com")
         self._check("daily_quota", _is_count(self.daily_quota), "a whole number above 0")
@@ -114,7 +114,7 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _is_secret(value: str) -> bool:
+def _is_word(value: str) -> bool:
     return bool(value) and value.isascii() and value.isprintable() and " " not in value
 
 
@@ -138,19 +138,24 @@ def is_loopback_url(url: str) -> bool:
 
 
 def _is_api_base(value: object) -> bool:
-    try:
-        parts = urlsplit(value if isinstance(value, str) else "")
-        _ = parts.port
-    except ValueError:
-        return False
-    if parts.query or parts.fragment or "@" in parts.netloc or not parts.hostname:
+    parts = _split(value)
+    if parts is None or "@" in parts.netloc or not set("?#\\").isdisjoint(str(value)):
         return False
     return parts.scheme == "https" or (parts.scheme == "http" and is_loopback_url(parts.geturl()))
 
 
 def _is_proxy(value: object) -> bool:
+    parts = _split(value)
+    return parts is not None and parts.scheme in {"http", "https", "socks5", "socks5h"}
+
+
+def _split(value: object) -> SplitResult | None:
+    """The parts of an address with a host, or None for what httpx would not take."""
+    if not isinstance(value, str) or not _is_word(value):
+        return None
     try:
-        parts = urlsplit(value if isinstance(value, str) else "")
+        parts = urlsplit(value)
+        _ = parts.port
     except ValueError:
-        return False
-    return parts.scheme in {"http", "https", "socks5", "socks5h"} and bool(parts.hostname)
+        return None
+    return parts if parts.hostname else None

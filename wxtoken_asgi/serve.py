@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
-from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
@@ -46,7 +45,6 @@ def build(config: Config) -> tuple[WxTokenMiddleware, TokenManager]:
     Raises:
         ConfigError: an option is wrong, or the app to wrap cannot be imported.
     """
-    _find_modules_here()
     inner = None if config.app is None else import_object("app", config.app)
     if inner is not None and not callable(inner):
         msg = f"app: {config.app} is no ASGI app: it cannot be called"
@@ -64,12 +62,6 @@ def create_app() -> WxTokenMiddleware:
         sys.exit(_STARTUP_FAILURE)
     _drain_on_signal(tokens)
     return app
-
-
-def _find_modules_here() -> None:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
 
 
 def _drain_on_signal(tokens: TokenManager) -> None:
@@ -151,6 +143,8 @@ def run(config: Config, sock: socket.socket, *, log_level: str, access_log: bool
         timeout_graceful_shutdown=_GRACE_S,
     )
     _log.info("listening on %s%s", address_of(sock), config.prefix)
+    if config.workers > 1 and not config.shares_store:
+        _log.warning("store 'memory:' is each worker's own: the others do not see what one refreshes")
     if config.workers == 1:
         return _run_alone(uvicorn.Server(options), sock)
     supervisor = Multiprocess(options, sockets=[sock])

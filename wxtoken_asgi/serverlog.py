@@ -40,6 +40,7 @@ class QuietSandbox(logging.Filter):
     """Drops what the sandbox's server tells of itself beside ours, warnings excepted."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is written."""
         return record.threadName != SANDBOX_THREAD or record.levelno >= logging.WARNING
 
 
@@ -47,9 +48,11 @@ class NoSecrets(logging.Filter):
     """Keeps of each access line's URL the path, and the `url` of a js-config."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple) and len(record.args) == 5:
-            client, method, path, *rest = record.args
-            record.args = (client, method, _harmless(str(path)), *rest)
+        """Whether the record is written; what does not look as uvicorn's access lines do is not."""
+        if not isinstance(record.args, tuple) or len(record.args) != 5:
+            return False
+        client, method, path, *rest = record.args
+        record.args = (client, method, _harmless(str(path)), *rest)
         return True
 
 

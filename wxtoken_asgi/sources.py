@@ -163,7 +163,12 @@ class StableSource:
     async def _dead(self, ask: Ask, weixin: Weixin) -> bool:
         answer = await weixin.call(ask.account, self.probe(ask.held or ""))
         errcode = _errcode(answer)
-        return errcode != 0 and classify(errcode, at_token_endpoint=False) is ErrorClass.DEAD_TOKEN
+        if errcode == 0:
+            return False
+        cls = classify(errcode, at_token_endpoint=False)
+        if cls is ErrorClass.TRANSIENT:  # it tells nothing of the token
+            raise RefusedError(errcode, cls, explain(errcode, at_token_endpoint=False))
+        return cls is ErrorClass.DEAD_TOKEN
 
 
 def _errcode(answer: dict[str, Any]) -> int:

@@ -7,6 +7,7 @@ URL, and WeChat wants the AppSecret in the URL of the old endpoint.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -135,7 +136,7 @@ class Weixin:
             return self._given
         proxy = account.proxy or _environment_proxy(account.api_base)
         if proxy not in self._own:
-            self._own[proxy] = httpx.AsyncHTTPTransport(proxy=proxy, limits=httpx.Limits(max_connections=256))
+            self._own[proxy] = _open_transport(proxy)
         return self._own[proxy]
 
 
@@ -150,6 +151,23 @@ class _Sent:
             return
         if info["request"].method != b"CONNECT":  # that one is for the proxy
             self.maybe = True
+
+
+def _open_transport(proxy: str | None) -> httpx.AsyncHTTPTransport:
+    if proxy is not None and proxy.startswith("socks"):
+        logging.getLogger("httpcore.socks").addFilter(_tells_no_credentials)
+    try:
+        return httpx.AsyncHTTPTransport(proxy=proxy, limits=httpx.Limits(max_connections=256))
+    except ImportError:
+        msg = "no connection: a socks5 proxy needs the package socksio (pip install 'httpx[socks]')"
+    except (httpx.InvalidURL, ValueError):  # whose texts quote the address, with its password
+        msg = "no connection: the address of the proxy cannot be used"
+    raise UpstreamError(msg, cls="connect", undecided=False)
+
+
+def _tells_no_credentials(record: logging.LogRecord) -> bool:
+    """httpcore logs the name and password of a socks proxy at DEBUG."""
+    return "auth=" not in record.getMessage()
 
 
 def _build(request: Request, api_base: str, timeout_s: float, sent: _Sent) -> httpx.Request:
@@ -204,4 +222,5 @@ def _environment_proxy(api_base: str) -> str | None:
     if proxy_bypass(url.host):
         return None
     proxies = getproxies()
-    return proxies.get(url.scheme) or proxies.get("all")
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy

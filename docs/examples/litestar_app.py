@@ -6,7 +6,7 @@ Run it: uvicorn litestar_app:app --no-proxy-headers
 import os
 
 from litestar import Litestar, get
-from litestar.di import NamedDependency, Provide
+from litestar.di import NamedDependency, Provide  # Litestar 2.23 or later
 
 from wxtoken_asgi import Account, TokenManager, WxTokenMiddleware
 

@@ -120,6 +120,7 @@ def test_serve_with_two_workers_has_one_sandbox_and_ends_with_0(serve, client):
     assert client.get(found["token"].replace("alpha", "beta")).status_code == 200
     assert served.end() == 0
     assert served.err.count("Application startup complete") == 2
+    assert served.err.count("store 'memory:' is each worker's own") == 1
     assert "Traceback" not in served.err
 
 

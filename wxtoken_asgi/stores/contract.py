@@ -300,11 +300,15 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     async def commit(self, commits: Sequence[Commit]) -> list[Committed]:
-        """Write fetched values. Taken only with the fence of the latest lease, which need not run still."""
+        """Write fetched values. Taken only with the fence of the latest lease, which need not run still.
+
+        A fence beyond the latest is taken too: the store has lost the lease, and nobody got a later one.
+        So a value that was fetched while the store was emptied is not lost with it.
+        """
 
     @abc.abstractmethod
     async def fail(self, fails: Sequence[Fail]) -> list[Record]:
-        """End leases without a new value. A fence that is not the latest changes nothing."""
+        """End leases without a new value. A fence before the latest changes nothing, nor does one said again."""
 
     @abc.abstractmethod
     async def restore(self, records: Sequence[Record]) -> list[Record]:
@@ -316,7 +320,7 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     async def remove(self, credentials: Sequence[Credential]) -> None:
-        """Forget records, budgets included."""
+        """Forget records, budgets included. A fetch that is under way will bring its value all the same."""
 
     @abc.abstractmethod
     async def due(self, limit: int) -> Due:

@@ -36,9 +36,7 @@ def spend(buckets: Buckets, now_s: float) -> Buckets:
 
 
 def refund(buckets: Buckets) -> Buckets:
-    """One less in the newest hour that has any."""
-    if not buckets:
-        return buckets
+    """Take back the last one that was spent."""
     hour = max(buckets)
     rest = buckets | {hour: buckets[hour] - 1}
     return {h: count for h, count in rest.items() if count > 0}

@@ -52,7 +52,7 @@ class MemoryStore(Store):
         self._epoch = uuid.uuid4().hex
         self._changes: deque[Credential] = deque(maxlen=KEPT_CHANGES)
         self._last = 0
-        self._news: anyio.Event | None = None
+        self._waiting: set[anyio.Event] = set()
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -140,10 +140,19 @@ class MemoryStore(Store):
     async def changes(self, cursor: str, wait_s: float) -> Changes:
         """See `Store.changes`."""
         await checkpoint()
-        if cursor == f"{self._epoch}-{self._last}":
+        news = anyio.Event()
+        with self._lock:
+            self._waiting.add(news)
+            changes = self._since(cursor)
+        try:
+            if not cursor or changes.cursor != cursor:
+                return changes
             with anyio.move_on_after(wait_s):
-                await self._wait_for_news()
-        return self._since(cursor)
+                await news.wait()
+        finally:
+            self._waiting.discard(news)
+        with self._lock:
+            return self._since(cursor)
 
     def wipe(self) -> None:
         """Lose every record, as an emptied database does (for tests and simulations)."""
@@ -182,9 +191,10 @@ class MemoryStore(Store):
             self._tell(row.credential)
 
     def _put(self, row: Row, now: float) -> Record:
-        self._rows[row.credential] = row
-        self._schedule(row)
-        self._publish(row)
+        if row.fence:  # else it holds nothing, and nobody would look after it
+            self._rows[row.credential] = row
+            self._schedule(row)
+            self._publish(row)
         return row.record(now)
 
     def _schedule(self, row: Row) -> None:
@@ -225,14 +235,8 @@ class MemoryStore(Store):
         self._ring()
 
     def _ring(self) -> None:
-        if self._news is not None:
-            self._news.set()
-            self._news = None
-
-    async def _wait_for_news(self) -> None:
-        if self._news is None:
-            self._news = anyio.Event()
-        await self._news.wait()
+        for news in tuple(self._waiting):
+            news.set()
 
     def _since(self, cursor: str) -> Changes:
         now = f"{self._epoch}-{self._last}"

@@ -35,8 +35,12 @@ NEVER = float("-inf")
 class Row:
     """The mutable record of one credential.
 
-    Each operation answers what the contract says; those that others must hear of return True as well
-    (or set `changed`, which the store clears).
+    Each operation answers what the contract says; one that others must hear of sets `changed`, which
+    the store clears. A row without a fence holds nothing and need not be kept.
+
+    Attributes:
+        charged: the budgets that the latest lease was charged to and that were not given back.
+        ended: the fence of the last lease that was committed or failed; saying it again does no harm.
     """
 
     credential: Credential
@@ -55,6 +59,8 @@ class Row:
     asked_at: float = NEVER
     asked_error: LastError | None = None
     budgets: dict[str, ledger.Buckets] = field(default_factory=dict)
+    charged: tuple[str, ...] = ()
+    ended: int = 0
     state: str = field(default="", repr=False)
     changed: bool = False
 
@@ -104,21 +110,20 @@ class Row:
     def commit(self, commit: Commit, now: float) -> bool:
         """Take the value if the fence is the latest; else the stored value is cut as the commit says."""
         self.lapse(now)
-        if commit.fence != self.fence:
+        if commit.fence < self.fence:
             self._cut(commit.refused if commit.value != self.value else None, now)
             return False
-        self._end_lease(commit.refund)
-        self._write(commit, now, self.fence)
-        self.asked_error = None
+        self._end_lease(commit.fence, commit.refund)
+        self._write(commit, now)
         if commit.asked:
             self.asked_at = now
         return True
 
     def fail(self, fail: Fail, now: float) -> None:
         """End the lease, with a back-off if there is an error."""
-        if fail.fence != self.fence:
+        if fail.fence < self.fence or fail.fence == self.ended:
             return
-        self._end_lease(fail.refund)
+        self._end_lease(fail.fence, fail.refund)
         self._cut(fail.cut, now)
         if fail.asked:
             self.asked_at, self.asked_error = now, fail.error
@@ -143,9 +148,8 @@ class Row:
 
     def supply(self, supply: Supply, now: float, stamp: int) -> None:
         """Take a value from outside; a lease that runs is void."""
-        self.fence = max(self.fence + 1, stamp)
-        self._end_lease(())
-        self._write(supply, now, self.fence)
+        self._end_lease(max(self.fence + 1, stamp), ())
+        self._write(supply, now)
 
     def _settles(self, claim: Claim, now: float) -> bool:
         alive = self.value is not None and self.ends_at > now
@@ -156,9 +160,10 @@ class Row:
         return alive and self.asked_error is None and now - self.asked_at < claim.settled_s
 
     def _hindrance(self, claim: Claim, record: Record, now: float) -> Claimed | None:
-        since = now - self.asked_at
-        if claim.asked and self.asked_error is not None and since < claim.settled_s:
-            return Wait(record, claim.settled_s - since, self.asked_error)
+        if claim.asked and self.asked_error is not None and not _outdated(self.asked_error, claim):
+            left_s = self.asked_at + claim.settled_s - now
+            if left_s > 0:
+                return Wait(record, max(left_s, self.wait_until - now), self.asked_error)
         if self.error is not None and self.wait_until > now and not _outdated(self.error, claim):
             return Wait(record, self.wait_until - now, self.error)
         return self._spent(claim.charges, record, now)
@@ -174,6 +179,7 @@ class Row:
         self.fence = max(self.fence + 1, stamp)
         for charge in claim.charges:
             self.budgets[charge.name] = ledger.spend(self.budgets.get(charge.name, {}), now)
+        self.charged = tuple(charge.name for charge in claim.charges)
         if self.error is not None and _outdated(self.error, claim):
             self.attempts = 0
         return self._grant(claim, owner=owner, until=now + lease_s, now=now)
@@ -185,14 +191,17 @@ class Row:
             self.lapse_end, self.lapse_ask = now + claim.lapse.ttl_s, now + claim.lapse.ask_in_s
         return Granted(self.record(now), self.fence)
 
-    def _end_lease(self, refund: tuple[str, ...]) -> None:
+    def _end_lease(self, fence: int, refund: tuple[str, ...]) -> None:
+        """End it; a fence beyond the latest is that of a lease which the store has lost."""
         self.owner, self.lease_until = "", NEVER
-        for name in refund:
-            self.budgets[name] = ledger.refund(self.budgets.get(name, {}))
+        self.fence = self.ended = fence
+        for name in set(refund).intersection(self.charged):
+            self.budgets[name] = ledger.refund(self.budgets[name])
+        self.charged = tuple(name for name in self.charged if name not in refund)
 
-    def _write(self, fetched: Commit | Supply, now: float, version: int) -> None:
+    def _write(self, fetched: Commit | Supply, now: float) -> None:
         if fetched.value != self.value or self.version == 0:
-            self.version, self.value = version, fetched.value
+            self.version, self.value = self.fence, fetched.value
             self.changed = True
         if self.error is not None:
             self.changed = True
@@ -200,6 +209,8 @@ class Row:
         self.ask_at = now + fetched.ask_in_s
         self.state = fetched.state
         self.wait_until, self.attempts, self.error = NEVER, 0, None
+        if self.asked_error is not None:
+            self.asked_at, self.asked_error = NEVER, None
 
     def _cut(self, cut: Cut | None, now: float) -> None:
         if cut is not None:

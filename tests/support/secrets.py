@@ -1,0 +1,116 @@
+"""Every secret that a test run uses, and the search for it in what the run left behind."""
+
+from __future__ import annotations
+
+import base64
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+HEAD: Final = 12
+"""So many characters of a secret are enough to call it a leak."""
+
+_VALUE: Final = re.compile(rb'"(access_token|ticket)":"([\w-]{16,})')
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """A secret that was found.
+
+    Args:
+        where: the file, or what a test called the text.
+        what: which secret, in words.
+        form: how it was written there.
+    """
+
+    where: str
+    what: str
+    form: str
+
+
+@dataclass(slots=True)
+class Vault:
+    """Knows the secrets of a run, and where to look for them.
+
+    Secrets stand in it with all the forms in which they are searched. Places are folders, of which
+    every file's name and content is searched, and texts that tests have heard.
+    """
+
+    _forms: dict[bytes, tuple[str, str]] = field(default_factory=dict, repr=False)
+    _folders: list[Path] = field(default_factory=list)
+    _heard: list[tuple[str, bytes]] = field(default_factory=list, repr=False)
+    _known: set[str] = field(default_factory=set, repr=False)
+
+    def new(self, what: str) -> str:
+        """A new AppSecret; its odd characters look different in a URL, in base64 and in JSON."""
+        return self.add(what, f"{secrets.token_hex(9)}+/%&={secrets.token_hex(8)}")
+
+    def add(self, what: str, value: str) -> str:
+        """Remember a secret, given as it is."""
+        if value not in self._known:
+            self._known.add(value)
+            self._forms.update((form, (what, name)) for name, form in forms(value))
+        return value
+
+    def learn(self, body: bytes) -> None:
+        """Remember the tokens and tickets in an answer of WeChat's, whole or broken off."""
+        for kind, value in _VALUE.findall(body):
+            self.add(kind.decode(), value.decode())
+
+    def watch(self, folder: Path) -> Path:
+        """Search this folder at the end."""
+        self._folders.append(folder)
+        return folder
+
+    def hear(self, where: str, text: str | bytes) -> None:
+        """Search this text at the end."""
+        self._heard.append((where, text.encode() if isinstance(text, str) else text))
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def places(self) -> Iterator[tuple[str, bytes]]:
+        """All texts to be searched, with their names."""
+        yield from self._heard
+        for folder in self._folders:
+            for path in sorted(folder.rglob("*")):
+                name = f"{folder.name}/{path.relative_to(folder)}"
+                yield f"the name of {name}", name.encode()
+                if path.is_file():
+                    yield name, path.read_bytes()
+
+    def leaks(self) -> list[Leak]:
+        """What was found, in all places."""
+        return [
+            Leak(where, what, form)
+            for where, text in self.places()
+            for needle, (what, form) in self._forms.items()
+            if needle in text
+        ]
+
+
+def forms(value: str) -> Iterator[tuple[str, bytes]]:
+    """A secret as it may have been written, with the name of each form."""
+    head = value[:HEAD]
+    yield "raw", value.encode()
+    yield f"its first {HEAD} characters", head.encode()
+    yield "percent-encoded", quote(value, safe="").encode()
+    yield "percent-encoded in small letters", quote(value, safe="").lower().encode()
+    yield "percent-encoded throughout", "".join(f"%{byte:02X}" for byte in head.encode()).encode()
+    yield "in hexadecimal", head.encode().hex().encode()
+    for before in range(3):
+        yield "base64", _base64(value, before)
+        yield "base64 for URLs", _base64(value, before).translate(bytes.maketrans(b"+/", b"-_"))
+        yield f"base64 of its first {HEAD} characters", _base64(head, before)
+
+
+def _base64(value: str, before: int) -> bytes:
+    """What is the same of its base64 whatever stands around it, `before` bytes into a group of three."""
+    raw = bytes(before) + value.encode()
+    encoded = base64.b64encode(raw).rstrip(b"=")
+    end = len(encoded) - (len(raw) % 3 != 0)
+    return encoded[(0, 2, 3)[before] : end]
