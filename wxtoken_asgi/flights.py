@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 
 import anyio
@@ -109,8 +110,7 @@ class Flights:
         Raises:
             NotReady: the manager is closing.
         """
-        if self.closed:
-            raise NotReady(f"{entry}: the manager is closing", account=entry.account.name, retry_in=1.0)
+        self._check_open(entry)
         flight = entry.flight
         if flight is not None and flight.loop == current_token():
             if urgent and not flight.urgent:
@@ -123,6 +123,21 @@ class Flights:
         self._flying.add(flight)
         self._tasks.start(self._run, entry, flight, name=f"wxtoken fetch of {entry}")
         return flight
+
+    @asynccontextmanager
+    async def place(self, entry: Entry, flight: Flight) -> AsyncIterator[None]:
+        """A place among the fetches in flight.
+
+        Raises:
+            NotReady: the manager is closing; what has not begun yet does not begin.
+        """
+        async with self.slots.hold(flight, urgent=flight.urgent):
+            self._check_open(entry)
+            yield
+
+    def _check_open(self, entry: Entry) -> None:
+        if self.closed:
+            raise NotReady(f"{entry}: the manager is closing", account=entry.account.name, retry_in=1.0)
 
     async def settle(self, within_s: float) -> None:
         """Let the running flights end, and end those that take longer than `within_s` seconds."""

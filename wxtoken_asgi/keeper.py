@@ -101,6 +101,14 @@ class Keeper:
             self.away = True
         return error
 
+    async def close(self, within_s: float) -> None:
+        """Let go of the store; whatever it does, this ends within `within_s` seconds."""
+        try:
+            with anyio.move_on_after(within_s):
+                await self.store.close()
+        except Exception:
+            logger.exception("the store could not be closed")
+
     async def claim(self, entry: Entry, claim: Claim) -> Permit | Busy | None:
         """Ask for the right to fetch.
 

@@ -258,6 +258,8 @@ class TokenManager:
 
     async def _prepare(self, entry: Entry) -> None:
         """No loop brings news or keeps the value fresh, so the caller looks after it."""
+        if self._flights.closed:
+            return
         if not self._warned:
             self._warned = True
             logger.warning("lifespan did not run: tokens are fetched on demand, not kept fresh")
@@ -287,8 +289,7 @@ class TokenManager:
     # flights
 
     async def _fly(self, entry: Entry, flight: Flight) -> None:
-        slots = self._flights.slots
-        await self._refresher.fly(entry, flight, lambda: slots.hold(flight, urgent=flight.urgent))
+        await self._refresher.fly(entry, flight, lambda: self._flights.place(entry, flight))
 
     def _landed(self) -> None:
         if self._loop is not None:
@@ -352,12 +353,12 @@ class TokenManager:
     async def _close(self) -> None:
         loop, weixin = self._loop, self._weixin
         self.draining = True
-        self._loop = self._weixin = None
         try:
             if loop is not None:
                 loop.stop()
                 await loop.ended.wait()
             self._flights.closed = True
+            self._loop = self._weixin = None
             await self._flights.settle(SHUTDOWN_FETCH_S)
             await self._hooks.settle(SHUTDOWN_STORE_S)
             if weixin is not None:
@@ -365,8 +366,7 @@ class TokenManager:
         finally:
             self._flights.closed = False
             self._store_opened = False
-            with anyio.move_on_after(SHUTDOWN_STORE_S):
-                await self._keeper.store.close()
+            await self._keeper.close(SHUTDOWN_STORE_S)
 
 
 @asynccontextmanager

@@ -79,7 +79,7 @@ class Refresher:
             WxTokenError: no new value; the error says why and when to try again.
         """
         if entry.parent is None:
-            await self._attempt(entry, flight, None, place)
+            await self._attempt(entry, flight, None, place, last=True)
             return
         parent = await self._parent(entry.parent, None)
         if not await self._attempt(entry, flight, parent, place):
@@ -120,7 +120,7 @@ class Refresher:
         try:
             answer = await self._answer(entry, ask)
         except RefusedError as refusal:
-            if refusal.cls is ErrorClass.DEAD_TOKEN and parent is not None and not last:
+            if refusal.cls is ErrorClass.DEAD_TOKEN and not last and not _was_dead(permit):
                 await self._give_back(entry, flight, permit)
                 return False
             error, cut = last_error(entry, refusal), None
@@ -241,6 +241,12 @@ class Refresher:
                 account.name, account.appid, entry.kind.name, error.cls, error.errcode, error.message, wait_s
             ),
         )
+
+
+def _was_dead(permit: Permit) -> bool:
+    """A new parent was tried already and did not help; another would not either."""
+    error = permit.record.error
+    return error is not None and error.cls == ErrorClass.DEAD_TOKEN
 
 
 def _charges(entry: Entry, flight: Flight) -> tuple[Charge, ...]:

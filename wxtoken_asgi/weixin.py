@@ -166,7 +166,7 @@ def _open_transport(proxy: str | None) -> httpx.AsyncHTTPTransport:
 
 
 def _tells_no_credentials(record: logging.LogRecord) -> bool:
-    """httpcore logs the name and password of a socks proxy at DEBUG."""
+    """False for the line in which httpcore writes the name and password of a socks proxy, at DEBUG."""
     return "auth=" not in record.getMessage()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent))
 
-from docs_wechat import Play  # noqa: E402 - found through the line above
+from docs_wechat import Play
 
 
 @pytest.fixture

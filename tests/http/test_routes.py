@@ -105,14 +105,16 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("method", "path", "guest", "owner", "alone"), TABLE)
-async def test_whole_segments_decide_who_answers(method, path, guest, owner, alone, anyio_backend):
+async def test_whole_segments_decide_who_answers(method, path, *, guest, owner, alone, anyio_backend):
     assert await status_for_a_stranger(built(shop), method, path) == guest
     assert await status_for_a_stranger(built(shop, prefix="/wx"), method, "/wx" + path) == owner
     assert await status_for_a_stranger(built(), method, path) == alone
     assert await status_for_a_stranger(built(prefix="/wx"), method, "/wx" + path) == alone
 
 
-@pytest.mark.parametrize("path", ["/token/alpha", "/wxtoken/alpha", "/wxx/token/alpha", "/wx", "/wx/", "/WX/x"])
+@pytest.mark.parametrize(
+    "path", ["/token/alpha", "/wxtoken/alpha", "/wxx/token/alpha", "/wx", "/wx/", "/WX/x"]
+)
 async def test_what_lies_beside_the_prefix_goes_to_the_app(path, anyio_backend):
     assert await status_for_a_stranger(built(shop, prefix="/wx"), "GET", path) == SHOP
 
@@ -236,7 +238,9 @@ def test_a_prefix_is_empty_or_a_path(prefix, wanted):
     assert checked_prefix(prefix) == wanted
 
 
-@pytest.mark.parametrize("prefix", ["wx", "/wx//", "//", "/a//b", "/a b", "/a?b", "/a#b", "/a\n", None, 7, b"/wx"])
+@pytest.mark.parametrize(
+    "prefix", ["wx", "/wx//", "//", "/a//b", "/a b", "/a?b", "/a#b", "/a\n", None, 7, b"/wx"]
+)
 def test_any_other_prefix_is_refused_and_shown(prefix):
     with pytest.raises(ConfigError, match=r"^prefix: .* a path such as '/wx', not ") as caught:
         built(prefix=prefix)
@@ -245,7 +249,9 @@ def test_any_other_prefix_is_refused_and_shown(prefix):
 
 @pytest.mark.parametrize("tokens", [None, "alpha", TokenManager])
 def test_the_middleware_needs_a_manager(tokens):
-    with pytest.raises(ConfigError, match=r"^tokens: a TokenManager is needed, not (NoneType|str|ABCMeta|type)$"):
+    with pytest.raises(
+        ConfigError, match=r"^tokens: a TokenManager is needed, not (NoneType|str|ABCMeta|type)$"
+    ):
         WxTokenMiddleware(shop, tokens)
 
 
@@ -408,7 +414,9 @@ async def test_two_prefixes_may_share_one_manager(world, anyio_backend):
 )
 async def test_it_can_be_mounted(prefix, url, passed, world, anyio_backend):
     async with running(world, prefix=prefix) as center:
-        app = Starlette(routes=[Mount("/wx", center.service), Route("/", lambda _: PlainTextResponse("shop"))])
+        app = Starlette(
+            routes=[Mount("/wx", center.service), Route("/", lambda _: PlainTextResponse("shop"))]
+        )
         async with client(app) as http:
             assert (await http.get(url)).text == await center.tokens.access_token("alpha")
             assert (await http.get(passed)).json()["code"] == "not_found"

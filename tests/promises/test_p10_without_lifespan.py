@@ -14,7 +14,12 @@ async def test_tokens_are_fetched_on_demand_with_one_warning(world, caplog):
     async with http_client(tokens) as http:
         with caplog.at_level(logging.WARNING):
             for _ in range(3):
-                for path in ("/token/alpha", "/token/beta", "/ticket/beta", "/js-config/alpha?url=http://a.b/"):
+                for path in (
+                    "/token/alpha",
+                    "/token/beta",
+                    "/ticket/beta",
+                    "/js-config/alpha?url=http://a.b/",
+                ):
                     assert (await http.get(path)).status_code == 200
     assert [r.getMessage() for r in caplog.records].count(
         "lifespan did not run: tokens are fetched on demand, not kept fresh"

@@ -12,7 +12,8 @@ DAY = 86_400
 
 
 @pytest.mark.parametrize(
-    ("name", "named", "budget"), [("beta", True, 50), ("beta", False, 25), ("alpha", True, 10), ("alpha", False, 5)]
+    ("name", "named", "budget"),
+    [("beta", True, 50), ("beta", False, 25), ("alpha", True, 10), ("alpha", False, 5)],
 )
 async def test_asked_for_refreshes_end_at_their_budget(world, name, named, budget):
     refused = None

@@ -24,9 +24,7 @@ class Fleet:
         tickets: the accounts list the jsapi ticket.
     """
 
-    def __init__(
-        self, endpoints: list[str], *, overlap: str, apart_s: float, tickets: bool = True
-    ) -> None:
+    def __init__(self, endpoints: list[str], *, overlap: str, apart_s: float, tickets: bool = True) -> None:
         self.clock = VirtualClock()
         self.sandbox = Sandbox(overlap=overlap, clock=self.clock)
         words = ("jsapi",) if tickets else ()
@@ -88,7 +86,11 @@ class Client:
 
     def _taken(self) -> bool:
         sandbox = self.fleet.sandbox
-        return sandbox.accepts(self.value) if self.field == "access_token" else sandbox.accepts_ticket(self.value)
+        return (
+            sandbox.accepts(self.value)
+            if self.field == "access_token"
+            else sandbox.accepts_ticket(self.value)
+        )
 
 
 def http_client(tokens: TokenManager) -> httpx.AsyncClient:

@@ -207,5 +207,8 @@ def toml(settings: Mapping[str, Any], accounts: Mapping[str, Mapping[str, Any]])
     """A configuration file. JSON's strings, numbers and lists are TOML's."""
     lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
     for account, table in accounts.items():
-        lines += [f"[accounts.{account}]", *(f"{name} = {json.dumps(value)}" for name, value in table.items())]
+        lines += [
+            f"[accounts.{account}]",
+            *(f"{name} = {json.dumps(value)}" for name, value in table.items()),
+        ]
     return "\n".join(lines) + "\n"

@@ -45,15 +45,23 @@ class Vault:
     _heard: list[tuple[str, bytes]] = field(default_factory=list, repr=False)
     _known: set[str] = field(default_factory=set, repr=False)
 
-    def new(self, what: str) -> str:
-        """A new AppSecret; its odd characters look different in a URL, in base64 and in JSON."""
-        return self.add(what, f"{secrets.token_hex(9)}+/%&={secrets.token_hex(8)}")
+    def new(self, what: str, *, plain: bool = False) -> str:
+        """A new secret.
+
+        Args:
+            what: whose, in words.
+            plain: like WeChat's own, 32 hexadecimal digits; else with characters that look different in
+                a URL and in base64.
+        """
+        odd = "" if plain else "+/%&="
+        return self.add(what, f"{secrets.token_hex(8)}{odd}{secrets.token_hex(8)}")
 
     def add(self, what: str, value: str) -> str:
         """Remember a secret, given as it is."""
         if value not in self._known:
             self._known.add(value)
-            self._forms.update((form, (what, name)) for name, form in forms(value))
+            for name, form in forms(value):
+                self._forms.setdefault(form, (what, name))
         return value
 
     def learn(self, body: bytes) -> None:
@@ -104,7 +112,7 @@ def forms(value: str) -> Iterator[tuple[str, bytes]]:
     yield "in hexadecimal", head.encode().hex().encode()
     for before in range(3):
         yield "base64", _base64(value, before)
-        yield "base64 for URLs", _base64(value, before).translate(bytes.maketrans(b"+/", b"-_"))
+        yield "base64", _base64(value, before).translate(bytes.maketrans(b"+/", b"-_"))
         yield f"base64 of its first {HEAD} characters", _base64(head, before)
 
 

@@ -308,11 +308,14 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     async def fail(self, fails: Sequence[Fail]) -> list[Record]:
-        """End leases without a new value. A fence before the latest changes nothing, nor does one said again."""
+        """End leases without a new value. An older fence changes nothing, nor does one said again."""
 
     @abc.abstractmethod
     async def restore(self, records: Sequence[Record]) -> list[Record]:
-        """Put back records that the store has lost; each is taken only if its version is newer."""
+        """Put back records that the store has lost; each is taken only if its version is newer.
+
+        A version that is the latest fence is what that lease brought: the lease ends.
+        """
 
     @abc.abstractmethod
     async def supply(self, supplies: Sequence[Supply]) -> list[Record]:

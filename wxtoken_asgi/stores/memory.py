@@ -129,11 +129,11 @@ class MemoryStore(Store):
         with self._lock:
             now = self._clock.monotonic()
             found = self._pop_due(limit, now)
-            next_at = self._next_at()
-            for row in found:
+            next_at = self._next_at(found)
+            for row in found.values():
                 self._schedule(row)
             return Due(
-                tuple(row.credential for row in found),
+                tuple(found),
                 None if next_at is None else max(next_at - now, 0.0),
             )
 
@@ -181,8 +181,9 @@ class MemoryStore(Store):
         row = self._rows.get(credential)
         if row is None:
             return Row(credential)
-        row.lapse(now)
-        self._publish(row)
+        if row.lapse(now):
+            self._schedule(row)
+            self._publish(row)
         return row
 
     def _publish(self, row: Row) -> None:
@@ -203,7 +204,7 @@ class MemoryStore(Store):
             self._due = [(row.due_at(), next(self._order), key) for key, row in self._rows.items()]
             heapq.heapify(self._due)
 
-    def _pop_due(self, limit: int, now: float) -> list[Row]:
+    def _pop_due(self, limit: int, now: float) -> dict[Credential, Row]:
         found: dict[Credential, Row] = {}
         while self._due and len(found) < limit and self._due[0][0] <= now:
             at, _, credential = heapq.heappop(self._due)
@@ -211,17 +212,16 @@ class MemoryStore(Store):
             if row is None or row.due_at() != at:
                 continue
             self._look(credential, now)
-            if row.due_at() <= now:
+            if row.due_at() <= now:  # else its lease lapsed before it was due
                 found[credential] = row
-            else:  # its lease lapsed before it was due
-                self._schedule(row)
-        return list(found.values())
+        return found
 
-    def _next_at(self) -> float | None:
+    def _next_at(self, found: dict[Credential, Row]) -> float | None:
+        """When more will be due than was found just now."""
         while self._due:
             at, _, credential = self._due[0]
             row = self._rows.get(credential)
-            if row is not None and row.due_at() == at:
+            if row is not None and row.due_at() == at and credential not in found:
                 return at
             heapq.heappop(self._due)
         return None

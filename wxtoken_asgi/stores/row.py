@@ -85,13 +85,18 @@ class Row:
             return self.lease_until
         return max(self.wait_until, self.ask_at)
 
-    def lapse(self, now: float) -> None:
-        """A lease that ended without commit or fail: whoever held it may have fetched unseen."""
+    def lapse(self, now: float) -> bool:
+        """A lease that ended without commit or fail: whoever held it may have fetched unseen.
+
+        Returns:
+            Whether one has: then `due_at` is another.
+        """
         if not self.owner or now < self.lease_until:
-            return
+            return False
         self.owner = ""
         if self.lapse_end is not None and self.lapse_ask is not None:
             self._trust(self.lapse_end, self.lapse_ask)
+        return True
 
     def claim(self, claim: Claim, *, owner: str, lease_s: float, now: float, stamp: int) -> Claimed:
         """Who may fetch. The rules in their order: lost record, own lease, news, lease, back-off, budgets."""
@@ -138,6 +143,8 @@ class Row:
         """Take back what was lost, if it is newer."""
         if not record.good or record.version <= self.version:
             return
+        if record.version == self.fence:  # what its own lease brought, and could not commit
+            self._end_lease(record.version, ())
         self.fence = max(self.fence, record.version)
         self.version = record.version
         self.value = record.value

@@ -1,0 +1,122 @@
+"""What a request costs a uvicorn server in CPU time, with our middleware and with the smallest ASGI app.
+
+Both servers run at the same time and are asked in alternating rounds over kept-alive connections; the
+CPU time is the kernel's own account of the server's main thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+
+HERE = Path(__file__).resolve().parent
+APPS = {
+    "read": ("a token read     ", "ours", "bare_token", "/wx/token/alpha"),
+    "pass": ("passed on (guest)", "guest", "bare_item", "/api/items/17"),
+    "prefix": ("passed on (/wx)  ", "owner", "bare_item", "/api/items/17"),
+}
+
+
+class Server:
+    """A uvicorn process on a free loopback port."""
+
+    def __init__(self, app: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        command = [
+            *(sys.executable, "-m", "uvicorn", f"benchmarks.apps:{app}", "--factory"),
+            *("--port", str(self.port), "--no-access-log", "--log-level", "warning"),
+            *("--loop", "uvloop", "--http", "httptools", "--no-proxy-headers"),
+        ]
+        environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
+        self.process = subprocess.Popen(command, env=environment)
+
+    def wait(self, path: str) -> bytes:
+        """The answer to the first request that is answered well."""
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                answer = httpx.get(f"http://127.0.0.1:{self.port}{path}", trust_env=False)
+                if answer.status_code == 200:
+                    return answer.content
+            except httpx.TransportError:
+                pass
+            if time.monotonic() > deadline:
+                message = f"the server on port {self.port} does not answer"
+                raise SystemExit(message)
+            time.sleep(0.05)
+
+    def cpu_ns(self) -> int:
+        """CPU time of its main thread so far."""
+        pid = self.process.pid
+        return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0])
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+
+
+def ask(server: Server, path: str, requests: int) -> float:
+    """CPU microseconds per request."""
+    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nAccept: */*\r\nUser-Agent: b\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(10)
+        connection.sendall(request.encode())
+        length = len(connection.recv(65536))
+        begun = server.cpu_ns()
+        for _ in range(requests):
+            connection.sendall(request.encode())
+            got = 0
+            while got < length:
+                got += len(connection.recv(65536))
+        return (server.cpu_ns() - begun) / requests / 1000
+
+
+def compare(which: str, *, rounds: int, requests: int) -> float:
+    """Print and return the median ratio of CPU per request."""
+    what, ours, bare, path = APPS[which]
+    servers = [Server(ours), Server(bare)]
+    try:
+        for server in servers:
+            server.wait(path)
+            ask(server, path, requests)
+        pairs = []
+        for turn in range(rounds):
+            order = servers if turn % 2 else servers[::-1]
+            cost = {server: ask(server, path, requests) for server in order}
+            pairs.append((cost[servers[0]], cost[servers[1]]))
+    finally:
+        for server in servers:
+            server.stop()
+    ratios = sorted(mine / its for mine, its in pairs)
+    mine, its = (statistics.median(column) for column in zip(*pairs, strict=True))
+    quarters = statistics.quantiles(ratios, n=4)
+    print(
+        f"{what}: {mine:.1f} µs CPU per request, bare {its:.1f} µs, ratio {statistics.median(ratios):.3f} "
+        f"(quartiles {quarters[0]:.3f}-{quarters[2]:.3f}, all {ratios[0]:.3f}-{ratios[-1]:.3f}), {rounds} rounds"
+    )
+    return statistics.median(ratios)
+
+
+def run() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--requests", type=int, default=2000)
+    parser.add_argument("--which", choices=APPS, action="append")
+    options = parser.parse_args()
+    for which in options.which or APPS:
+        compare(which, rounds=options.rounds, requests=options.requests)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,180 @@
+"""A fresh read touches no store, no lock, no thread and no network."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import socket
+import sys
+import threading
+from pathlib import Path
+
+import anyio
+import pytest
+from support.center import running, scope_of
+
+import wxtoken_asgi
+from wxtoken_asgi.stores.contract import Store
+from wxtoken_asgi.stores.memory import MemoryStore
+
+PACKAGE = Path(wxtoken_asgi.__file__).parent
+ROOMS = {"middleware.py", "routes.py", "access.py", "endpoints.py", "answers.py", "manager.py"} | {
+    "accounts.py",
+    "entries.py",
+    "clock.py",
+    "policy.py",
+}
+OPERATIONS = sorted(Store.__abstractmethods__)
+
+
+class Counting(Store):
+    """A store around another that counts what it is asked."""
+
+    shared = False
+    news_s = 0.0
+
+    def __init__(self, inner):
+        self.inner = inner
+        self.calls = []
+
+
+def _counted(name):
+    async def operation(self, *arguments, **options):
+        self.calls.append(name)
+        return await getattr(self.inner, name)(*arguments, **options)
+
+    return operation
+
+
+for _name in OPERATIONS:
+    setattr(Counting, _name, _counted(_name))
+Counting.__abstractmethods__ = frozenset()
+
+
+def run_without_a_loop(coroutine):
+    """Run a coroutine that must never wait: there is nobody here who could wake it."""
+    with pytest.raises(StopIteration):
+        coroutine.send(None)
+
+
+def traced(function):
+    """The files of all Python functions and the names of all C functions that a call enters."""
+    files, natives = set(), set()
+
+    def note(frame, event, argument):
+        if event == "call":
+            files.add(frame.f_code.co_filename)
+        elif event == "c_call":
+            natives.add(f"{getattr(argument, '__module__', None)}.{argument.__qualname__}")
+
+    sys.setprofile(note)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return files, natives
+
+
+def forbidden(natives):
+    """What of this is a lock, a thread or a socket."""
+    return {
+        name for name in natives if re.search(r"\.lock\.|RLock|allocate_lock|start_new_thread|socket", name)
+    }
+
+
+def test_locks_threads_and_sockets_would_be_seen():
+    lock = threading.Lock()
+    found = (
+        traced(lambda: lock.acquire() and lock.release())[1],
+        traced(threading.Lock)[1],
+        traced(threading.Thread(target=int).start)[1],
+        traced(lambda: socket.socket().close())[1],
+    )
+    assert all(map(forbidden, found))
+
+
+@pytest.mark.parametrize("path", ["/token/alpha", "/token/beta", "/ticket/alpha"])
+@pytest.mark.parametrize("query", [b"", b"format=json"])
+@pytest.mark.parametrize("store", ["memory:", "counting"])
+async def test_a_fresh_read_asks_nobody_and_waits_for_nothing(world, path, query, store, anyio_backend):
+    counting = Counting(MemoryStore(world.clock))
+    async with running(world, manager={"store": counting if store == "counting" else store}) as center:
+        await center.get(path)
+        calls, fetches, threads = len(counting.calls), len(world.sandbox.calls), threading.active_count()
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        def read():
+            run_without_a_loop(center.service(scope_of("GET", path, query=query), None, send))
+
+        for _ in range(100):
+            read()
+        files, natives = traced(read)
+        assert len(counting.calls) == calls
+        assert len(world.sandbox.calls) == fetches
+        assert threading.active_count() == threads
+        assert [message["status"] for message in sent[::2]] == [200] * 101
+        assert not forbidden(natives)
+        ours = {Path(file).name for file in files if Path(file).parent == PACKAGE}
+        assert "endpoints.py" in ours
+        assert ours <= ROOMS
+
+
+def test_the_rooms_of_a_read_hold_no_lock_of_their_own():
+    for name in ROOMS - {"manager.py"}:
+        text = (PACKAGE / name).read_text(encoding="utf-8")
+        assert "Lock(" not in text
+        assert "Semaphore(" not in text
+        assert "to_thread" not in text
+
+
+def test_of_the_manager_a_read_uses_two_functions_that_hold_no_lock():
+    for function in (wxtoken_asgi.TokenManager.entry, wxtoken_asgi.TokenManager.fresh):
+        assert not inspect.iscoroutinefunction(function)
+        assert "_gate" not in inspect.getsource(function)
+
+
+async def test_a_304_and_a_refusal_wait_for_nothing_either(world, anyio_backend):
+    async with running(world) as center:
+        etag = (await center.get("/token/alpha")).headers["etag"].encode()
+        await anyio.sleep(1)
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        for scope in (
+            scope_of("GET", "/token/alpha", headers=[(b"if-none-match", etag)]),
+            scope_of("GET", "/token/alpha", peer="10.0.0.1"),
+            scope_of("GET", "/health/live"),
+            scope_of("GET", "/health/ready"),
+        ):
+            run_without_a_loop(center.service(scope, None, send))
+        assert [message["status"] for message in sent[::2]] == [304, 403, 200, 200]
+
+
+async def test_reads_go_on_while_the_store_hangs(world, anyio_backend):
+    class Hanging(MemoryStore):
+        hangs = False
+
+        async def due(self, limit):
+            if self.hangs:
+                await anyio.sleep_forever()
+            return await super().due(limit)
+
+        async def read(self, credentials):
+            if self.hangs:
+                await anyio.sleep_forever()
+            return await super().read(credentials)
+
+    store = Hanging(world.clock)
+    async with running(world, manager={"store": store}) as center:
+        token = (await center.get("/token/alpha")).text
+        store.hangs = True
+        for _ in range(10):
+            started = anyio.current_time()
+            assert (await center.get("/token/alpha")).text == token
+            assert anyio.current_time() == started
+            await anyio.sleep(7)

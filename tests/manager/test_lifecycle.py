@@ -1,0 +1,216 @@
+"""Opening, sharing, closing and opening again."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import anyio
+import pytest
+from support.virtual import VirtualClock
+
+from wxtoken_asgi import NotReady, TokenManager, WrongLoop
+from wxtoken_asgi.clock import Clock
+from wxtoken_asgi.stores import MemoryStore
+
+
+async def test_entering_twice_shares_the_manager_and_the_last_exit_closes_it(world):
+    tokens = world.manager()
+    async with tokens:
+        async with tokens:
+            await tokens.access_token("alpha")
+        assert tokens.statistics().open
+    assert not tokens.statistics().open
+
+
+async def test_tasks_may_leave_in_any_order(world):
+    tokens = world.manager()
+    first_left, second_in = anyio.Event(), anyio.Event()
+
+    async def first():
+        async with tokens:
+            await second_in.wait()
+        first_left.set()
+
+    async def second():
+        async with tokens:
+            second_in.set()
+            await first_left.wait()
+            assert tokens.statistics().open
+            await tokens.access_token("alpha")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(first)
+        group.start_soon(second)
+    assert not tokens.statistics().open
+
+
+async def test_it_opens_again_and_keeps_what_the_store_holds(world):
+    tokens = world.manager(store=MemoryStore(world.clock))
+    async with tokens:
+        before = await tokens.access_token("beta")
+    async with tokens:
+        assert await tokens.access_token("beta") == before
+    async with world.manager(store=tokens._keeper.store) as restarted:
+        assert await restarted.access_token("beta") == before
+    assert world.count("token") == 1
+
+
+async def test_a_second_loop_meanwhile_is_an_error(world):
+    tokens = world.manager()
+    caught = []
+
+    async def enter():
+        async with tokens:
+            pass
+
+    def other_loop():
+        try:
+            anyio.run(enter)
+        except WrongLoop as error:
+            caught.append(str(error))
+
+    async with tokens:
+        thread = threading.Thread(target=other_loop)
+        thread.start()
+        thread.join()
+    assert caught == ["the manager is open in another event loop; give each loop a manager of its own"]
+
+
+def test_one_manager_serves_one_loop_after_the_other(world):
+    tokens = world.manager(clock=Clock())
+
+    async def once():
+        async with tokens:
+            return await tokens.access_token("beta")
+
+    assert anyio.run(once) == anyio.run(once, backend="trio")
+    assert world.count("token") == 1
+
+
+async def test_a_fetch_under_way_is_finished_and_committed_at_shutdown(world):
+    store = MemoryStore(world.clock)
+    world.sandbox.fail("slow", times=None, seconds=3)
+    tokens = world.manager(world.account("beta"), store=store)
+    async with tokens:
+        await anyio.sleep(0.5)
+    assert (await store.read([tokens.entry("beta", "access_token").credential]))[0].good
+    assert world.count("token") == 1
+
+
+async def test_a_fetch_that_hangs_is_given_up_after_five_seconds(world):
+    world.sandbox.fail("hang", times=None)
+    tokens = world.manager(world.account("beta"))
+    async with tokens:
+        await anyio.sleep(0.5)
+        begun = anyio.current_time()
+    assert 4.9 <= anyio.current_time() - begun <= 6.5
+    assert tokens.statistics().fetching == 0
+
+
+async def test_no_new_fetch_starts_while_closing(world):
+    world.sandbox.fail("slow", times=None, seconds=2)
+    tokens = world.manager(world.account("beta", tickets=["jsapi"]))
+    errors = []
+
+    async def late():
+        await anyio.sleep(1.0)
+        try:
+            await tokens.jsapi_ticket("beta")
+        except NotReady as error:
+            errors.append(str(error))
+
+    async with anyio.create_task_group() as group:
+        async with tokens:
+            await anyio.sleep(0.5)
+            group.start_soon(late)
+    assert len(errors) == 1
+    assert "closing" in errors[0]
+    assert world.count("ticket/getticket") == 0
+
+
+async def test_opening_and_closing_at_once_leaves_nothing_behind(world, caplog):
+    caplog.set_level(logging.WARNING)
+    for _ in range(20):
+        async with world.manager():
+            pass
+    assert not caplog.records
+
+
+async def test_a_cancelled_host_still_closes_it(world):
+    tokens = world.manager()
+    with anyio.move_on_after(1):
+        async with tokens:
+            await anyio.sleep_forever()
+    assert not tokens.statistics().open
+
+
+async def test_readiness(world):
+    world.sandbox.fail("hang", times=None)
+    tokens = world.manager()
+    assert tokens.ready  # on demand there is nothing to wait for
+    async with tokens:
+        assert not tokens.ready
+        await anyio.sleep(5)
+        assert tokens.ready
+        tokens.draining = True
+        assert not tokens.ready
+
+
+async def test_one_misconfigured_account_of_many_does_not_make_it_unready(world):
+    wrong = world.account("alpha", secret="wrong-secret-000000000")
+    async with world.manager(wrong, world.account("beta")) as tokens:
+        await anyio.sleep(0.5)
+        assert tokens.ready
+
+
+async def test_a_bug_in_the_loop_does_not_end_it(world, caplog):
+    store = MemoryStore(world.clock)
+    tokens = world.manager(world.account("beta"), store=store)
+    async with tokens:
+        before = await tokens.access_token("beta")
+        loop = tokens._loop
+        loop._begin = None  # whatever a bug does
+        await anyio.sleep(4500)
+        del loop._begin
+        await anyio.sleep(60)
+        assert await tokens.access_token("beta") != before
+    assert "the background loop failed and goes on" in caplog.text
+
+
+async def test_owners_differ_and_are_drawn_again_after_a_fork(world, monkeypatch):
+    one, two = world.manager(), world.manager()
+    assert one._keeper.owner == one._keeper.owner != two._keeper.owner
+    before = one._keeper.owner
+    monkeypatch.setattr("os.getpid", lambda: 1)
+    assert one._keeper.owner != before
+
+
+def test_ten_thousand_accounts_are_kept_by_one_loop():
+    """A heap in the store, and no task per credential."""
+    from support.fleet import Fleet
+
+    fleet = Fleet(["token"] * 2000, overlap="grace", apart_s=0, tickets=False)
+
+    async def run():
+        async with fleet.manager() as tokens:
+            await anyio.sleep(30)
+            assert all(item.version for item in tokens.statistics().credentials)
+            most = 0
+            for _ in range(95):
+                await anyio.sleep(36)
+                most = max(most, tokens.statistics().fetching)
+            return most
+
+    from support.virtual import VirtualLoop
+
+    assert anyio.run(run, backend_options={"loop_factory": VirtualLoop}) <= 64
+    assert fleet.sandbox.count("/cgi-bin/token") == 2000
+    assert isinstance(fleet.clock, VirtualClock)
+
+
+def test_a_repr_tells_nothing(world):
+    tokens = world.manager()
+    assert repr(tokens) == "<TokenManager of 2 accounts>"
+    assert repr(tokens.entry("alpha", "access_token")) == "<access_token of account alpha>"
+    assert isinstance(tokens, TokenManager)

@@ -1,0 +1,232 @@
+"""The store is away, slow, broken or loses its answers: what is held is served, and nothing is lost."""
+
+from __future__ import annotations
+
+import logging
+
+import anyio
+import pytest
+from support.faulty_store import FaultyStore
+
+from wxtoken_asgi import StoreError, StoreFormatError
+
+HOUR = 3600
+
+
+@pytest.fixture
+def store(world):
+    return FaultyStore(world.clock)
+
+
+@pytest.mark.parametrize("fault", ["away", "hang", "broken"])
+async def test_held_values_are_served_while_the_store_is_away(world, store, fault):
+    async with world.manager(store=store) as tokens:
+        before = [await tokens.access_token("alpha"), await tokens.access_token("beta")]
+        store.faults["*"] = fault
+        await anyio.sleep(60)
+        assert [await tokens.access_token("alpha"), await tokens.access_token("beta")] == before
+        assert tokens.statistics().store_away
+        store.faults.clear()
+        await anyio.sleep(60)
+        assert not tokens.statistics().store_away
+
+
+async def test_a_store_away_for_a_day_costs_no_read(world, store):
+    async with world.manager(store=store) as tokens:
+        await tokens.access_token("alpha")
+        await tokens.access_token("beta")
+        store.faults["*"] = "away"
+        for _ in range(24 * 60):
+            await anyio.sleep(60)
+            for name in ("alpha", "beta"):
+                assert world.sandbox.accepts(await tokens.access_token(name))
+        assert (
+            world.count("token") <= 1 + 24 * HOUR / 6500 + 1
+        )  # as late as may be: near the end of each life
+        store.faults.clear()
+        await anyio.sleep(5)
+        records = await store.inner.read(
+            [tokens.entry(n, "access_token").credential for n in ("alpha", "beta")]
+        )
+        assert [record.value for record in records] == [
+            await tokens.access_token("alpha"),
+            await tokens.access_token("beta"),
+        ]
+
+
+async def test_the_old_endpoint_is_left_alone_until_it_is_urgent(world, store):
+    async with world.manager(world.account("beta"), store=store) as tokens:
+        before = await tokens.access_token("beta")
+        store.faults["*"] = "away"
+        await anyio.sleep(6500)
+        assert await tokens.access_token("beta") == before
+        assert world.count("token") == 1
+        with pytest.raises(StoreError):
+            await tokens.refresh("beta")
+        await anyio.sleep(120)
+        assert await tokens.access_token("beta") != before
+        assert world.count("token") == 2
+
+
+async def test_a_stable_token_may_be_asked_for_while_the_store_is_away(world, store):
+    async with world.manager(world.account("alpha"), store=store) as tokens:
+        before = await tokens.access_token("alpha")
+        store.faults["*"] = "away"
+        assert await tokens.refresh("alpha") != before
+
+
+async def test_a_commit_that_the_store_did_not_hear_is_held_and_restored(world, store, caplog):
+    async with world.manager(world.account("beta"), store=store) as tokens:
+        store.faults["commit"] = "away"
+        token = await tokens.access_token("beta")
+        assert world.sandbox.accepts(token)
+        store.faults.clear()
+        await anyio.sleep(60)
+        assert (await store.inner.read([tokens.entry("beta", "access_token").credential]))[0].value == token
+        assert await tokens.access_token("beta") == token
+        assert world.count("token") == 1
+    assert "is held in memory until it is back" in caplog.text
+
+
+async def test_a_commit_whose_answer_was_lost_counts(world, store):
+    async with world.manager(world.account("beta"), store=store) as tokens:
+        store.faults["commit"] = "lost"
+        token = await tokens.access_token("beta")
+        store.faults.clear()
+        await anyio.sleep(60)
+        assert await tokens.access_token("beta") == token
+        assert world.count("token") == 1
+
+
+async def test_a_claim_whose_answer_was_lost_locks_nobody_out(world, store):
+    async with world.manager(world.account("beta"), store=store) as tokens:
+        store.faults["claim"] = "lost"
+        with anyio.move_on_after(0.01):
+            await tokens.access_token("beta")
+        store.faults.clear()
+        await anyio.sleep(25)
+        assert world.sandbox.accepts(await tokens.access_token("beta"))
+        assert world.count("token") <= 2
+
+
+@pytest.mark.parametrize("name", ["alpha", "beta"])
+async def test_a_failure_that_the_store_did_not_hear_is_waited_for_all_the_same(world, store, name):
+    path = "/cgi-bin/token" if name == "beta" else "/cgi-bin/stable_token"
+    async with world.manager(world.account(name), store=store) as tokens:
+        store.faults["*"] = "away"
+        world.sandbox.fail("errcode", path=path, errcode=-1, times=None)
+        await anyio.sleep(600)
+        at = [call.at for call in world.sandbox.calls]
+        assert 3 <= len(at) <= 30
+        assert min(later - earlier for earlier, later in zip(at, at[1:], strict=False)) >= 2
+        with pytest.raises(Exception, match=name):
+            await tokens.access_token(name)
+        world.sandbox.heal()
+        store.faults.clear()
+        await anyio.sleep(100)
+        assert world.sandbox.accepts(await tokens.access_token(name))
+
+
+async def test_an_undecided_fetch_that_the_store_did_not_hear_of_cuts_the_held_token_too(world, store):
+    async with world.manager(world.account("beta"), store=store) as tokens:
+        await tokens.access_token("beta")
+        await anyio.sleep(61)
+        store.faults["fail"] = "away"
+        world.sandbox.fail("garbage", path="/cgi-bin/token", times=None)
+        with pytest.raises(Exception, match="beta"):
+            await tokens.refresh("beta")
+        left = tokens.statistics().credentials[0].ends_in
+        assert 260 <= left <= 270
+
+
+async def test_a_cold_start_with_the_store_away_serves_as_soon_as_it_can(world, store):
+    store.faults["*"] = "away"
+    async with world.manager(store=store) as tokens:
+        assert world.sandbox.accepts(await tokens.access_token("alpha"))
+        await anyio.sleep(30)
+        assert world.sandbox.accepts(await tokens.access_token("beta"))
+        store.faults.clear()
+        await anyio.sleep(5)
+        assert all(
+            record.good
+            for record in await store.inner.read(
+                [tokens.entry(name, "access_token").credential for name in ("alpha", "beta")]
+            )
+        )
+
+
+async def test_a_store_of_an_unknown_format_stops_the_start(world, store):
+    async def refuse():
+        raise StoreFormatError("the store holds records of format 9; this version knows 1")
+
+    store.open = refuse
+    with pytest.raises(StoreFormatError, match="format 9"):
+        async with world.manager(store=store):
+            pass
+
+
+async def test_a_store_that_hangs_at_the_end_does_not_keep_the_manager(world, store):
+    async with world.manager(store=store) as tokens:
+        await tokens.access_token("alpha")
+        store.faults["close"] = "hang"
+        begun = anyio.current_time()
+    assert anyio.current_time() - begun <= 1.5
+
+
+async def test_changes_that_never_come_are_noticed(world, store):
+    async with world.manager(world.account("beta"), store=store) as tokens:
+        await tokens.access_token("beta")
+        store.faults["changes"] = "hang"
+        store.inner.wipe()
+        await anyio.sleep(100)
+        store.faults.clear()
+        await anyio.sleep(10)
+        assert world.count("token") == 1
+
+
+async def test_the_loss_of_the_store_is_told_once(world, store, caplog):
+    caplog.set_level(logging.WARNING)
+    async with world.manager(world.account("alpha"), store=store) as tokens:
+        await tokens.access_token("alpha")
+        store.faults["*"] = "away"
+        await anyio.sleep(120)
+        store.faults.clear()
+        await anyio.sleep(5)
+    told = [record.getMessage() for record in caplog.records]
+    assert sum("what is held in memory is served meanwhile" in line for line in told) == 1
+    assert sum("the store is back" in line for line in told) == 1
+
+
+async def test_on_demand_a_copy_is_compared_with_a_shared_store(world, store):
+    writer, reader = world.manager(store=store), world.manager(store=store)
+    old = await reader.access_token("beta")
+    await anyio.sleep(61)
+    new = await writer.refresh("beta")
+    assert new != old
+    await anyio.sleep(0.2)
+    assert await reader.access_token("beta") == new
+    reads = store.calls["read"]
+    for _ in range(50):  # not more often than the store's news are old
+        await reader.access_token("beta")
+    assert store.calls["read"] == reads
+
+
+async def test_on_demand_a_store_that_is_away_does_not_hinder_a_good_value(world, store):
+    tokens = world.manager(store=store)
+    held = await tokens.access_token("beta")
+    store.faults["*"] = "away"
+    await anyio.sleep(1)
+    assert await tokens.access_token("beta") == held
+
+
+async def test_a_wiped_store_is_behind_and_is_restored_inside_a_claim(world, store):
+    tokens = world.manager(world.account("beta"), store=store)
+    before = await tokens.access_token("beta")
+    await anyio.sleep(61)
+    store.inner.wipe()
+    store.news_s = 1e9  # so that the claim is the first to notice
+    tokens.entry("beta", "access_token").compared_at = world.clock.monotonic()
+    new = await tokens.refresh("beta", dead=before)
+    assert new != before
+    assert store.calls["restore"] == 1
+    assert world.count("token") == 2
