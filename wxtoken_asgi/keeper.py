@@ -14,7 +14,7 @@ from anyio.lowlevel import EventLoopToken, current_token
 
 from wxtoken_asgi import policy
 from wxtoken_asgi.clock import Clock
-from wxtoken_asgi.entries import Entry
+from wxtoken_asgi.entries import Entry, Held
 from wxtoken_asgi.errors import StoreError
 from wxtoken_asgi.policy import State
 from wxtoken_asgi.stores.contract import Behind, Busy, Claim, Commit, Fail, Newer, Record, Spent, Store, Wait
@@ -139,12 +139,17 @@ class Keeper:
         return claimed if isinstance(claimed, Busy) else Permit(claimed.record, claimed.fence)
 
     async def _without_lease(self, entry: Entry, claim: Claim, error: StoreError) -> Permit:
-        """A harmless fetch goes on; one that dooms the last token waits until it must."""
+        """A harmless fetch goes on; one that dooms the last token waits until it must.
+
+        What is asked for has a budget, which only the store can count.
+        """
         waits = entry.waits(self.clock)
         if waits > 0 and entry.error is not None:
             raise trouble(entry, entry.error, waits) from None
+        if claim.asked:
+            raise error
         if entry.kind.policy.destructive:
-            if claim.asked or entry.state(self.clock) in {State.FRESH, State.DUE}:
+            if entry.state(self.clock) in {State.FRESH, State.DUE}:
                 raise error
             await anyio.sleep(self.clock.random.uniform(0.0, UNLEASED_SPREAD_S))
         logger.warning("the store is away: %s is fetched without a lease (degraded)", entry)
@@ -153,11 +158,11 @@ class Keeper:
         record = replace(record, attempts=entry.attempts, error=entry.error)
         return Permit(record, max(known + 1, int(self.clock.time() * 1000)), leased=False)
 
-    async def commit(self, entry: Entry, commit: Commit, *, leased: bool) -> bool:
+    async def commit(self, entry: Entry, commit: Commit, *, leased: bool) -> Held | None:
         """Write a fetched value; while the store is away it is held here, and restored later.
 
         Returns:
-            Whether the value is new, and the newest.
+            What is held now, if it is new and this fetch brought it.
         """
         wall, now = self.clock.time(), self.clock.monotonic()
         for attempt in range(COMMIT_TRIES if leased else 0):
@@ -169,10 +174,11 @@ class Keeper:
                 continue
             if not committed.taken:
                 logger.warning("%s came too late: another worker has fetched it since", entry)
-            return entry.adopt(committed.record, wall=wall, now=now) and committed.taken
+            new = entry.adopt(committed.record, wall=wall, now=now)
+            return entry.held if new and committed.taken else None
         return self._hold_unsaved(entry, commit, wall=wall, now=now)
 
-    def _hold_unsaved(self, entry: Entry, commit: Commit, *, wall: float, now: float) -> bool:
+    def _hold_unsaved(self, entry: Entry, commit: Commit, *, wall: float, now: float) -> Held | None:
         held = entry.held
         version = held.version if held is not None and held.value == commit.value else commit.fence
         new = entry.adopt(
@@ -180,7 +186,7 @@ class Keeper:
         )
         self.unsaved.add(entry)
         logger.warning("the store is away: %s is held in memory until it is back", entry)
-        return new
+        return entry.held if new else None
 
     async def fail(self, entry: Entry, fail: Fail, *, leased: bool) -> None:
         """Say that a fetch brought nothing; while the store is away only this process knows."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Final, Self
 
@@ -46,6 +46,7 @@ READ_WAIT_S: Final = 5.0
 REFRESH_WAIT_S: Final = 12.0
 READY_WAIT_S: Final = 5.0
 SHUTDOWN_FETCH_S: Final = 5.0
+SHUTDOWN_HOOKS_S: Final = 1.0
 SHUTDOWN_STORE_S: Final = 1.0
 
 
@@ -115,6 +116,7 @@ class TokenManager:
         self._uses = 0
         self._loop: Loop | None = None
         self._weixin: Weixin | None = None
+        self._closing = AsyncExitStack()
         self._opened_at = 0.0
         self._store_opened = False
         self._warned = False
@@ -190,7 +192,7 @@ class TokenManager:
             NotReady, UpstreamRefused, NoSuchCredential, StoreError: there is no new one; the error says why.
         """
         entry = self.entry(app, kind)
-        if self._loop is None:
+        if self._on_demand:
             await self._prepare(entry)
         await self._waiter.renew(entry, REFRESH_WAIT_S, dead=dead)
         return (await self.hold(entry)).value
@@ -249,17 +251,20 @@ class TokenManager:
         held = self.fresh(entry)
         if held is not None:
             return held
-        if self._loop is None:
+        if self._on_demand:
             await self._prepare(entry)
+            await self._renew_due(entry)
         held = entry.good(self.clock)
         return held if held is not None else await self._waiter.wait(entry, READ_WAIT_S)
 
     # on demand
 
+    @property
+    def _on_demand(self) -> bool:
+        return self._loop is None and not self._flights.closed
+
     async def _prepare(self, entry: Entry) -> None:
-        """No loop brings news or keeps the value fresh, so the caller looks after it."""
-        if self._flights.closed:
-            return
+        """No loop brings news, so the caller compares what is held with the store."""
         if not self._warned:
             self._warned = True
             logger.warning("lifespan did not run: tokens are fetched on demand, not kept fresh")
@@ -267,11 +272,14 @@ class TokenManager:
             await self._compare(entry)
         except StoreError:
             logger.debug("the store is away")
+
+    async def _renew_due(self, entry: Entry) -> None:
+        """No loop keeps the value fresh: the first reader that finds it due renews it, the others go on."""
         held = entry.good(self.clock)
         if held is None or held.ask_in(self.clock) > 0 or entry.waits(self.clock) > 0:
             return
         if entry.flight is not None and entry.flight.loop == current_token():
-            return  # somebody else looks after it; the held value is good
+            return
         flight = self._flights.join(entry)
         with anyio.move_on_after(READ_WAIT_S):
             await flight.done.wait()
@@ -335,10 +343,16 @@ class TokenManager:
         self.draining = False
         self._opened_at = self.clock.monotonic()
         await self._open_store()
-        self._weixin = Weixin(self._transport)
+        weixin = Weixin(self._transport)
         loop = Loop(self._by_credential, self._wanted, keeper=self._keeper, flights=self._flights)
         await loop.warm_up()
-        self._loop = loop
+        self._closing = AsyncExitStack()  # undone in the opposite order
+        self._closing.push_async_callback(self._keeper.close, SHUTDOWN_STORE_S)
+        self._closing.push_async_callback(weixin.aclose)
+        self._closing.push_async_callback(self._hooks.settle, SHUTDOWN_HOOKS_S)
+        self._closing.push_async_callback(self._flights.settle, SHUTDOWN_FETCH_S)
+        self._closing.push_async_callback(self._stop, loop)
+        self._loop, self._weixin = loop, weixin
         self._tasks.start(loop.run, name="wxtoken loop")
 
     async def _open_store(self) -> None:
@@ -350,23 +364,19 @@ class TokenManager:
             return  # it is away; the loop goes on asking for it
         self._store_opened = True
 
-    async def _close(self) -> None:
-        loop, weixin = self._loop, self._weixin
+    async def _stop(self, loop: Loop) -> None:
         self.draining = True
+        loop.stop()
+        await loop.ended.wait()
+        self._flights.closed = True
+        self._loop = self._weixin = None
+
+    async def _close(self) -> None:
         try:
-            if loop is not None:
-                loop.stop()
-                await loop.ended.wait()
-            self._flights.closed = True
-            self._loop = self._weixin = None
-            await self._flights.settle(SHUTDOWN_FETCH_S)
-            await self._hooks.settle(SHUTDOWN_STORE_S)
-            if weixin is not None:
-                await weixin.aclose()
+            await self._closing.aclose()
         finally:
             self._flights.closed = False
             self._store_opened = False
-            await self._keeper.close(SHUTDOWN_STORE_S)
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from typing import Final
 import anyio
 
 from wxtoken_asgi import policy
-from wxtoken_asgi.entries import Entry
+from wxtoken_asgi.entries import Entry, Held
 from wxtoken_asgi.errcodes import ErrorClass
 from wxtoken_asgi.flights import Flight
 from wxtoken_asgi.hooks import ErrorEvent, Hooks, TokenEvent
@@ -165,8 +165,9 @@ class Refresher:
             refused=Cut(*policy.refused_cut(elapsed)) if entry.kind.policy.destructive else None,
             state=answer.state,
         )
-        if await self._keeper.commit(entry, commit, leased=permit.leased):
-            self._tell_value(entry)
+        new = await self._keeper.commit(entry, commit, leased=permit.leased)
+        if new is not None:
+            self._tell_value(entry, new)
 
     def _keep(self, entry: Entry, permit: Permit, answer: Answer, elapsed_s: float) -> Kept:
         held = permit.record
@@ -218,10 +219,7 @@ class Refresher:
         )
         return policy.wait_after(met, entry.kind.policy, draw=self._clock.random.random())
 
-    def _tell_value(self, entry: Entry) -> None:
-        held = entry.held
-        if held is None:
-            return
+    def _tell_value(self, entry: Entry, held: Held) -> None:
         left = held.left(self._clock)
         logger.info("new %s, good for %.0f s", entry, left)
         kept = int(entry.kind.policy.may_keep(left, held.ask_in(self._clock)))

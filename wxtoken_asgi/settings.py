@@ -82,7 +82,7 @@ SETTINGS: Final = (
     Setting(
         "store",
         TEXT,
-        "where credentials are kept: `memory:`, `sqlite:///absolute/path`, `redis://host:6379/0`",
+        "where credentials are kept: `memory:`",
         top=True,
         default="memory:",
         check=_is_filled,

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 from urllib.request import getproxies, proxy_bypass
 
 import anyio
@@ -183,13 +183,27 @@ def _build(request: Request, api_base: str, timeout_s: float, sent: _Sent) -> ht
 
 
 async def _read(response: httpx.Response) -> bytes:
-    body = b""
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > LARGEST_ANSWER:
-            msg = "the answer is larger than any answer of WeChat's"
-            raise UpstreamError(msg, undecided=True)
-    return body
+    """The body, read to its end: on trio a generator that is left in the middle is warned of."""
+    body, size = b"", 0
+    try:
+        async for chunk in cast("httpx.AsyncByteStream", response.stream):
+            size += len(chunk)
+            if size <= LARGEST_ANSWER:
+                body += chunk
+            else:
+                await response.aclose()
+    except (httpx.HTTPError, OSError):
+        if size <= LARGEST_ANSWER:
+            raise
+    if size > LARGEST_ANSWER:
+        msg = "the answer is larger than any answer of WeChat's"
+        raise UpstreamError(msg, undecided=True)
+    return _decoded(response, body)
+
+
+def _decoded(response: httpx.Response, body: bytes) -> bytes:
+    headers = {"content-encoding": response.headers.get("content-encoding", "identity")}
+    return httpx.Response(200, headers=headers, content=body).content
 
 
 def _parse(status: int, body: bytes) -> dict[str, Any]:

@@ -63,8 +63,8 @@ class Target:
 
         return wait_until(another, "a new token")
 
-    def report(self):
-        return raw_request("PUT", f"/token/{self.app}", self.served.port, self.token.encode())
+    def report(self, token=None):
+        return raw_request("PUT", f"/token/{self.app}", self.served.port, (token or self.token).encode())
 
     def fetches(self):
         return self.wechat.fetches(self.app)
@@ -151,6 +151,9 @@ def test_500_reports_of_the_same_dead_token_make_one_fetch(target, wechat):
 
 
 def test_500_reports_of_a_token_that_is_not_the_current_one_make_no_call(target, wechat):
+    calls = wechat.calls(target.app)
+    assert set(crowd(target.served.port, target.report("a-token-of-yesterday"))) == {OK}
+    assert wechat.calls(target.app) == calls
     wechat.sandbox.revoke(target.token)
     assert target.served.put(f"/token/{target.app}", content=target.token).status_code == 200
     renewed, calls = target.read(), wechat.calls(target.app)

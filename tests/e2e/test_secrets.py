@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 PROGRAMS = str(Path(__file__).parent / "programs")
+BACKENDS = ("asyncio", "trio")
 PAGE = "https%3A%2F%2Fwww.example.com%2F"
 READS = ("token/{}", "ticket/{}", f"js-config/{{}}?url={PAGE}")
 
@@ -15,11 +16,11 @@ READS = ("token/{}", "ticket/{}", f"js-config/{{}}?url={PAGE}")
 @pytest.fixture
 def accounts(wechat, vault):
     """Accounts of which each meets something else, with its secret in the URL where that can be."""
-    accounts = {name: wechat.add(name, "token") | {"timeout": 0.3} for name in FAULTS}
+    accounts = {name: wechat.add(name, "token") | {"timeout": 0.3} for name in (*FAULTS, "echo")}
     for name, fault in FAULTS.items():
-        echo = {"errcode": 40125, "errmsg": f"invalid appsecret {accounts[name]['secret']} rid: 1-2-3"}
-        fault = {"kind": "body", "body": echo} if name == "echo" else fault
         wechat.sandbox.fail(appid=accounts[name]["appid"], times=None, **fault)
+    said = {"errcode": 40125, "errmsg": f"invalid appsecret {accounts['echo']['secret']} rid: 1-2-3"}
+    wechat.sandbox.fail("body", appid=accounts["echo"]["appid"], times=None, body=said)
     password = vault.new("the password of a proxy", plain=True)
     for name, port in (("away", 1), ("odd", wechat.port)):
         accounts[name] = wechat.add(name, "token") | {"proxy": f"http://user:{password}@127.0.0.1:{port}"}
@@ -40,7 +41,6 @@ FAULTS = {
     "moved": {"kind": "status", "status": 302},
     "garbage": {"kind": "garbage"},
     "number": {"kind": "body", "body": {"access_token": 5, "expires_in": "soon"}},
-    "echo": {},
 }
 
 
@@ -107,15 +107,16 @@ def test_wxtoken_serve_tells_nothing_at_debug_level_whatever_goes_wrong(launch, 
     assert vault.leaks() == []
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_program_that_shows_all_it_has_and_crashes_shows_no_secret(launch, accounts, vault, backend):
-    script = ("-X", "dev", "-W", "ignore", f"{PROGRAMS}/crash.py", backend)
-    program = launch.program(*script, name=f"crash-{backend}", CONFIG=launch.config(accounts))
-    assert program.wait() == 1
-    assert "the crash that is wanted" in program.err
-    assert "thread 0x" in program.err
-    for shown in ("Statistics(open=True", "TokenEvent(", "ErrorEvent(", "Account(name='good'", "Held("):
-        assert shown in program.out
+def test_a_program_that_shows_all_it_has_and_crashes_shows_no_secret(launch, accounts, vault):
+    config = launch.config(accounts)
+    script = ("-X", "dev", "-W", "ignore", f"{PROGRAMS}/crash.py")
+    begun = [launch.program(*script, backend, name=backend, CONFIG=config) for backend in BACKENDS]
+    for program in begun:
+        assert program.wait() == 1
+        assert "the crash that is wanted" in program.err
+        assert "thread 0x" in program.err
+        for shown in ("Statistics(open=True", "TokenEvent(", "ErrorEvent(", "Account(name='good'", "Held("):
+            assert shown in program.out
     assert vault.leaks() == []
 
 

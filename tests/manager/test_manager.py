@@ -20,6 +20,7 @@ from wxtoken_asgi import waiter as waiter_module
 from wxtoken_asgi.policy import State
 from wxtoken_asgi.sources import HttpSource
 from wxtoken_asgi.stores import MemoryStore
+from wxtoken_asgi.stores.contract import Record
 
 
 async def test_an_account_is_found_by_name_and_by_appid(world):
@@ -143,6 +144,40 @@ async def test_a_reader_that_joins_during_a_back_off_waits_for_its_end(world):
         assert anyio.current_time() - begun < 3
 
 
+async def test_all_calls_of_one_lease_end_within_17_seconds(world):
+    async with world.manager(world.account("alpha")) as tokens:
+        await tokens.access_token("alpha")
+        await anyio.sleep(61)
+        world.sandbox.fail("slow", times=None, seconds=9)
+        with pytest.raises(UpstreamTimeout):
+            await tokens.refresh("alpha")
+        await anyio.sleep(5.5)
+        entry = tokens.entry("alpha", "access_token")
+        assert entry.flight is None
+        assert (entry.error.cls, entry.attempts) == ("timeout", 1)
+
+
+async def test_a_reader_whose_token_ended_is_not_refused_for_what_a_refresh_met(world):
+    tokens = world.manager(world.account("beta", timeout=3.0))  # on demand: nobody renews it meanwhile
+    dead = await tokens.access_token("beta")
+    entry = tokens.entry("beta", "access_token")
+    await anyio.sleep(entry.held.left(world.clock) - 1)
+    world.sandbox.fail("hang", times=1)
+
+    async def refresh():
+        with pytest.raises(UpstreamTimeout):
+            await tokens.refresh("beta", dead=dead)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(refresh)
+        await anyio.sleep(1.5)
+        assert entry.flight.asked
+        assert entry.good(world.clock) is None
+        await anyio.sleep(1)
+        assert world.sandbox.accepts(await tokens.access_token("beta"))
+    assert world.count("token") == 3
+
+
 async def test_too_many_waiting_callers_are_sent_away(world, monkeypatch):
     monkeypatch.setattr(waiter_module, "MOST_WAITING", 3)
     world.sandbox.fail("slow", times=None, seconds=2)
@@ -231,6 +266,15 @@ async def test_an_asked_for_refresh_without_budget_does_not_refuse_a_reader(worl
         with pytest.raises(wxtoken_asgi.BudgetSpent, match=r"50"):
             await tokens.refresh("beta", dead=held)
         assert await tokens.access_token("beta") == held
+
+
+async def test_an_older_record_is_not_taken_over(world):
+    async with world.manager(world.account("alpha")) as tokens:
+        held = await tokens.access_token("alpha")
+        entry = tokens.entry("alpha", "access_token")
+        older = Record(entry.credential, version=entry.held.version - 1, value="older", ttl_s=7000)
+        assert not entry.adopt(older, wall=world.clock.time(), now=world.clock.monotonic())
+        assert await tokens.access_token("alpha") == held
 
 
 async def test_an_appid_that_the_kinds_table_lists_nowhere_stays_unknown():

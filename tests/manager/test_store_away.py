@@ -7,8 +7,10 @@ import logging
 import anyio
 import pytest
 from support.faulty_store import FaultyStore
+from support.fleet import Fleet
 
-from wxtoken_asgi import StoreError, StoreFormatError
+from wxtoken_asgi import StoreError, StoreFormatError, UpstreamRefused
+from wxtoken_asgi.stores.contract import Supply
 
 HOUR = 3600
 
@@ -68,11 +70,56 @@ async def test_the_old_endpoint_is_left_alone_until_it_is_urgent(world, store):
         assert world.count("token") == 2
 
 
-async def test_a_stable_token_may_be_asked_for_while_the_store_is_away(world, store):
-    async with world.manager(world.account("alpha"), store=store) as tokens:
-        before = await tokens.access_token("alpha")
+@pytest.mark.parametrize("name", ["alpha", "beta"])
+async def test_nothing_is_forced_while_nobody_can_count_the_budget(world, store, name):
+    async with world.manager(world.account(name), store=store) as tokens:
+        held = await tokens.access_token(name)
         store.faults["*"] = "away"
-        assert await tokens.refresh("alpha") != before
+        for dead in (None, held):
+            with pytest.raises(StoreError):
+                await tokens.refresh(name, dead=dead)
+        assert len(world.sandbox.calls) == 1
+
+
+async def test_a_refresh_during_a_back_off_gets_its_reason_though_the_store_is_away(world, store):
+    async with world.manager(world.account("alpha"), store=store) as tokens:
+        await tokens.access_token("alpha")
+        world.sandbox.fail("errcode", errcode=40164, times=None)
+        await anyio.sleep(280)
+        store.faults["*"] = "away"
+        with pytest.raises(UpstreamRefused) as caught:
+            await tokens.refresh("alpha")
+        assert caught.value.errcode == 40164
+
+
+async def test_a_loop_without_a_store_begins_no_more_than_there_are_places(world):
+    fleet = Fleet(["stable"] * 10, overlap="grace", apart_s=0, tickets=False)
+    store = FaultyStore(fleet.clock)
+    async with fleet.manager(store=store, fetches=2) as tokens:
+        await anyio.sleep(30)
+        fleet.sandbox.fail("slow", times=None, seconds=1)
+        store.faults["*"] = "away"
+        most = 0
+        for _ in range(600):
+            await anyio.sleep(0.5)
+            most = max(most, tokens.statistics().fetching)
+        assert most == 2
+        assert fleet.sandbox.count() >= 20
+
+
+async def test_a_commit_refused_because_another_worker_fetched_since(world, store, caplog):
+    async with world.manager(world.account("beta"), store=store) as tokens:
+        await tokens.access_token("beta")
+        entry = tokens.entry("beta", "access_token")
+        await anyio.sleep(61)
+        world.sandbox.fail("slow", path="/cgi-bin/token", times=1, seconds=8)
+        async with anyio.create_task_group() as group:
+            group.start_soon(tokens.refresh, "beta")
+            await anyio.sleep(1)
+            await store.supply([Supply(entry.credential, "a-token-from-outside", 7000, 3600)])
+        assert await tokens.access_token("beta") == "a-token-from-outside"
+        assert tokens.statistics().credentials[0].ends_in <= 270
+    assert "came too late" in caplog.text
 
 
 async def test_a_commit_that_the_store_did_not_hear_is_held_and_restored(world, store, caplog):

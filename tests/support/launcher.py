@@ -8,13 +8,13 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import anyio
 import uvicorn
+
 from support.secrets import Vault
 from support.servers import Program, Service, wait_until
-
 from wxtoken_asgi.sandbox import Call, Sandbox
 
 TOKEN: Final = "/cgi-bin/token"
@@ -117,7 +117,7 @@ class SandboxServer:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["path"] in self._gate:
             self.arrived += 1
-            while scope["path"] in self._gate:
+            while scope["path"] in self._gate:  # noqa: ASYNC110 - another thread opens it
                 await anyio.sleep(0.01)
 
         async def learning(message: Any) -> None:
@@ -152,7 +152,7 @@ class Launcher:
         self._stack = ExitStack()
         self._number = 0
 
-    def __enter__(self) -> Launcher:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:

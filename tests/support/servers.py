@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+
 from support.secrets import Vault
 
 GUARD_S: Final = 60.0

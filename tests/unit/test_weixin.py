@@ -75,7 +75,7 @@ def raising(error, seen=None):
 
 @contextlib.contextmanager
 def listener(answer=None):
-    """A server on loopback that answers each connection with these bytes, or never. Gives its port and heads."""
+    """A server on loopback that answers each connection with these bytes, or never; its port and heads."""
     heads: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -196,6 +196,12 @@ async def test_an_answer_of_64_kib_is_read():
     body = b'{"a": "' + b"x" * (65_536 - 9) + b'"}'
     assert len(body) == 65_536
     assert len((await call(answering(body)))["a"]) == 65_536 - 9
+
+
+async def test_an_answer_without_an_end_is_cut_off():
+    with listener(http(b" " * 10_000_000)) as (port, _):
+        error = await trouble(api_base=f"http://127.0.0.1:{port}")
+    assert str(error) == "the answer is larger than any answer of WeChat's"
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "text/html", "application/json; encoding=utf-8"])

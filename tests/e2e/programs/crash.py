@@ -11,10 +11,11 @@ from contextlib import suppress
 
 import anyio
 
-from wxtoken_asgi import WxTokenError
+from wxtoken_asgi import WxTokenError, manager
 from wxtoken_asgi.config import load
 
 logging.basicConfig(level=logging.DEBUG)
+manager.READ_WAIT_S = 1.0  # nobody waits for a second attempt
 
 
 class Heard:
@@ -35,7 +36,7 @@ async def meet(ask, account):
     except WxTokenError as error:
         show(error)
         show(vars(error))
-        logging.exception("asked in vain")
+        logging.getLogger("crash").exception("asked in vain")
 
 
 async def main():
@@ -50,9 +51,10 @@ async def main():
             for account in config.accounts:
                 group.start_soon(meet, tokens.access_token, account)
                 group.start_soon(meet, tokens.jsapi_ticket, account)
-        for account in config.accounts:
-            with anyio.move_on_after(0.2):
-                await meet(tokens.refresh, account)
+        with anyio.move_on_after(0.5):
+            async with anyio.create_task_group() as group:
+                for account in config.accounts:
+                    group.start_soon(meet, tokens.refresh, account)
         show(tokens.statistics())
         await anyio.sleep(0.1)
         for event in heard.events:

@@ -8,6 +8,10 @@ from __future__ import annotations
 import logging
 import sys
 
+from wxtoken_asgi import manager
+
+manager.READ_WAIT_S = 1.0  # nobody waits for a second attempt
+
 
 def be_loud():
     handlers = [logging.StreamHandler(sys.stderr), logging.FileHandler("all.log")]
