@@ -24,6 +24,9 @@ OK: Final = json_answer(200, {"message": "ok"})
 NOT_ALLOWED: Final = error_answer(403, "not_allowed", "not allowed from here")
 BAD_FORMAT: Final = error_answer(400, "bad_format", "format must be 'text' or 'json'")
 NOT_READY: Final = error_answer(503, "not_ready", "not ready", retry_in=1.0)
+MOST_TOLD: Final = 1000
+"""So many different refusals are logged loudly; whoever has many addresses floods neither log nor memory."""
+
 APPLIED: Final = ((b"preference-applied", b"return=representation"),)
 
 
@@ -165,8 +168,9 @@ class Endpoints:
         await reply.send(scope, send)
 
     def _tell(self, refusal: str) -> None:
-        first = refusal not in self._told and len(self._told) < 1000
-        self._told.add(refusal)
+        first = refusal not in self._told and len(self._told) < MOST_TOLD
+        if first:
+            self._told.add(refusal)
         logger.log(logging.WARNING if first else logging.DEBUG, "refused: %s", refusal)
 
 

@@ -80,7 +80,8 @@ class Account:
     def _check(self, name: str, good: object, wanted: str) -> None:
         if good:
             return
-        shown = "" if name in {"secret", "proxy"} else f", not {getattr(self, name)!r}"
+        value = repr(getattr(self, name))
+        shown = "" if name in {"secret", "proxy"} or "@" in value else f", not {value}"  # user:password@host
         msg = f"account {self.name}: {name} must be {wanted}{shown}"
         raise ConfigError(msg)
 

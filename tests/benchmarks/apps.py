@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import httpx
-from benchmarks.in_process import bare_app
-from support.world import World
 
 from wxtoken_asgi import TokenManager, WxTokenMiddleware
+
+from benchmarks.in_process import bare_app
+from support.world import World
 
 TOKEN = b"1" * 150
 

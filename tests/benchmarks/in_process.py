@@ -14,10 +14,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
-from support.world import World
 
 from wxtoken_asgi import TokenManager, WxTokenMiddleware
 from wxtoken_asgi.clock import Clock
+
+from support.world import World
 
 App = Callable[..., Awaitable[None]]
 

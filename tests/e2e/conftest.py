@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from support.launcher import Launcher, wechat_server
 from support.secrets import Vault
 

@@ -14,6 +14,7 @@ from contextlib import ExitStack, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+
 from support.launcher import Launcher, wechat_server
 
 CHROMIUM = shutil.which("chromium")
@@ -66,7 +67,10 @@ const socket = () => new Promise(done => {
   out.image = await load('img', 'src');
   out.frame = await frame();
   out.socket = await socket();
-  out.shown = document.documentElement.outerHTML;
+  const shown = document.createElement('pre');
+  shown.textContent = out.config[2];
+  document.body.append(shown);
+  out.shown = shown.outerHTML;
   await fetch('/out', {method: 'POST', body: JSON.stringify(out)});
 })();
 """
@@ -169,6 +173,7 @@ def test_a_page_of_another_origin_gets_a_configuration_and_nothing_else(served, 
     config = json.loads(body)
     assert (kind, status) == ("cors", 200)
     assert config["url"] == out["page"]
+    assert config["signature"] in out["shown"]
     assert config["appId"] == wechat.accounts["alpha"]["appid"]
     assert config["signature"] == recomputed(config, ticket)
     sign = {

@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+
 from support.launcher import PROBE, STABLE, TICKET, TOKEN, Launcher, wechat_server
 from support.servers import answer_on, burst, raw_request, wait_until
 

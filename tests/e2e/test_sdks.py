@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+
 from support.connect_proxy import connect_proxy
 from support.launcher import TICKET, TOKEN
 

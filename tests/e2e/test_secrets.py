@@ -16,7 +16,8 @@ READS = ("token/{}", "ticket/{}", f"js-config/{{}}?url={PAGE}")
 @pytest.fixture
 def accounts(wechat, vault):
     """Accounts of which each meets something else, with its secret in the URL where that can be."""
-    accounts = {name: wechat.add(name, "token") | {"timeout": 0.3} for name in (*FAULTS, "echo")}
+    accounts = {name: wechat.add(name, "token") for name in (*FAULTS, "echo")}
+    accounts["hang"] |= {"timeout": 0.3}
     for name, fault in FAULTS.items():
         wechat.sandbox.fail(appid=accounts[name]["appid"], times=None, **fault)
     said = {"errcode": 40125, "errmsg": f"invalid appsecret {accounts['echo']['secret']} rid: 1-2-3"}

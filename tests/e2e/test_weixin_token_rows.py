@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 import requests
-from support.launcher import STABLE, TICKET, TOKEN, Launcher, SandboxServer, wechat_server
-from support.servers import Service, wait_until
 
 from wxtoken_asgi.jssdk import signature
+
+from support.launcher import STABLE, TICKET, TOKEN, Launcher, SandboxServer, wechat_server
+from support.servers import Service, wait_until
 
 SHOP = """
 async def app(scope, receive, send):

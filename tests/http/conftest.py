@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from support.virtual import virtual_backend
 from support.world import World
 

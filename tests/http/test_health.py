@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import anyio
 import pytest
-from support.center import STRANGER, client, mounted, running
 
 from wxtoken_asgi import WxTokenMiddleware
 from wxtoken_asgi.errors import StoreError
 from wxtoken_asgi.stores.memory import MemoryStore
+
+from support.center import STRANGER, client, mounted, running
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import anyio
 import pytest
-from support.center import running, scope_of
 
 import wxtoken_asgi
 from wxtoken_asgi.stores.contract import Store
 from wxtoken_asgi.stores.memory import MemoryStore
+
+from support.center import running, scope_of
 
 PACKAGE = Path(wxtoken_asgi.__file__).parent
 ROOMS = {"middleware.py", "routes.py", "access.py", "endpoints.py", "answers.py", "manager.py"} | {

@@ -10,12 +10,13 @@ from urllib.parse import quote
 
 import anyio
 import pytest
-from support.center import STRANGER, running
-from support.world import APPIDS
 
 from wxtoken_asgi import jssdk
 from wxtoken_asgi.stores.contract import Supply
 from wxtoken_asgi.stores.memory import MemoryStore
+
+from support.center import STRANGER, running
+from support.world import APPIDS
 
 PAGE = "https://www.example.com/a?b=c"
 ANYBODY = {"origin": "https://evil.example", "sec-fetch-site": "cross-site", "x-forwarded-for": "8.8.8.8"}

@@ -7,6 +7,7 @@ import json
 
 import anyio
 import pytest
+
 from support.center import exchange, running
 from support.world import APPIDS
 

@@ -13,11 +13,12 @@ from starlette._utils import get_route_path
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
-from support.center import STRANGER, client, exchange, running, scope_of
-from support.world import APPIDS
 
 from wxtoken_asgi import Account, ConfigError, TokenManager, WxTokenMiddleware
 from wxtoken_asgi.routes import checked_prefix, route_path
+
+from support.center import STRANGER, client, exchange, running, scope_of
+from support.world import APPIDS
 
 ALPHA = APPIDS["alpha"]
 SHOP = 418

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import anyio
 import pytest
-from support.center import running
-from support.world import APPIDS
 
 from wxtoken_asgi.records import digest
+
+from support.center import running
+from support.world import APPIDS
 
 GETTICKET = "ticket/getticket"
 

@@ -9,12 +9,13 @@ import re
 
 import anyio
 import pytest
-from support.center import running
-from support.world import APPIDS
 
 from wxtoken_asgi import waiter
 from wxtoken_asgi.records import digest
 from wxtoken_asgi.stores.memory import MemoryStore
+
+from support.center import mounted, running
+from support.world import APPIDS
 
 NEW_S = 61  # an asked-for refresh settles those of the next minute
 
@@ -288,16 +289,13 @@ async def test_a_put_within_a_minute_after_one_that_failed_gets_its_error(world,
     assert world.sandbox.accepts(token)
 
 
-BUDGETS = [("beta", None, 25), ("alpha", None, 5)]
-
-
-@pytest.mark.parametrize(("account", "body", "most"), BUDGETS)
-async def test_puts_without_a_report_may_spend_half_the_budget(world, account, body, most, anyio_backend):
+@pytest.mark.parametrize(("account", "most"), [("beta", 25), ("alpha", 5)])
+async def test_puts_without_a_report_may_spend_half_the_budget(world, account, most, anyio_backend):
     statuses = []
     async with running(world) as center:
         await center.get(f"/token/{account}")
         for _ in range(most + 2):
-            answer = await center.put(f"/token/{account}", content=body)
+            answer = await center.put(f"/token/{account}")
             statuses.append(answer.status_code)
             await anyio.sleep(NEW_S)
         good = (await center.get(f"/token/{account}")).status_code
@@ -563,6 +561,54 @@ async def test_a_caller_that_goes_away_ends_no_fetch(world, name, method, anyio_
         assert (await center.get(f"/token/{name}")).status_code == 200
         assert anyio.current_time() == started
     assert fetches(world, name) == 1
+
+
+# without a lifespan
+
+
+async def test_without_a_lifespan_tokens_are_fetched_on_demand(world, name, caplog, anyio_backend):
+    async with mounted(world) as center:
+        assert fetches(world, name) == 0
+        first = await center.get(f"/token/{name}")
+        again = await center.get(f"/token/{name}", headers={"if-none-match": first.headers["etag"]})
+        assert (await center.put(f"/token/{name}")).json() == {"message": "ok"}
+        after = (await center.get(f"/token/{name}")).text
+        assert (await center.get(f"/ticket/{name}")).status_code == 200
+    assert again.status_code == 304
+    assert after != first.text
+    assert world.sandbox.accepts(after)
+    assert len([record for record in caplog.records if "lifespan did not run" in record.getMessage()]) == 1
+
+
+async def test_without_a_lifespan_100_callers_share_one_fetch_and_wait_5_s_at_most(
+    world, name, anyio_backend
+):
+    world.sandbox.fail("slow", seconds=6)
+    answers = []
+    async with mounted(world) as center:
+
+        async def read():
+            answers.append((await center.get(f"/token/{name}")).status_code)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(100):
+                group.start_soon(read)
+        assert anyio.current_time() <= 5.001
+        await anyio.sleep(1.1)
+        assert (await center.get(f"/token/{name}")).status_code == 200
+    assert answers == [503] * 100
+    assert fetches(world, name) == 1
+
+
+@pytest.mark.xfail(reason="TokenManager.refresh looks after the token once more after its 12 s")
+async def test_without_a_lifespan_a_put_waits_12_s_at_most(world, anyio_backend):
+    async with mounted(world) as center:
+        token = (await center.get("/token/alpha")).text
+        await anyio.sleep(5000)
+        world.sandbox.fail("slow", times=None, seconds=9)
+        started = anyio.current_time()
+        await center.put("/token/alpha", content=token)
+        assert anyio.current_time() - started <= 12.001
 
 
 # errors that asking again would not help

@@ -6,12 +6,12 @@ import logging
 import threading
 
 import anyio
-import pytest
-from support.virtual import VirtualClock
 
 from wxtoken_asgi import NotReady, TokenManager, WrongLoop
 from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.stores import MemoryStore
+
+from support.virtual import VirtualClock
 
 
 async def test_entering_twice_shares_the_manager_and_the_last_exit_closes_it(world):
@@ -120,10 +120,9 @@ async def test_no_new_fetch_starts_while_closing(world):
         except NotReady as error:
             errors.append(str(error))
 
-    async with anyio.create_task_group() as group:
-        async with tokens:
-            await anyio.sleep(0.5)
-            group.start_soon(late)
+    async with anyio.create_task_group() as group, tokens:
+        await anyio.sleep(0.5)
+        group.start_soon(late)
     assert len(errors) == 1
     assert "closing" in errors[0]
     assert world.count("ticket/getticket") == 0

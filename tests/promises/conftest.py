@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from support.virtual import virtual_backend
 from support.world import World
 

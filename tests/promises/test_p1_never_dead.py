@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 import pytest
+
 from support.fleet import Client, Fleet, http_client
 
 HOUR = 3600

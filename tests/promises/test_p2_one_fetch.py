@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import anyio
 import pytest
-from support.fleet import Fleet
 
 from wxtoken_asgi.stores import MemoryStore
+
+from support.fleet import Fleet
 
 
 async def collect(function, results):

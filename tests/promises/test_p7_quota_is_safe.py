@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import anyio
 import pytest
 
@@ -112,6 +114,6 @@ async def test_attempts_are_spaced_and_never_a_hot_loop(world):
     async with world.manager(world.account("beta", tickets=["jsapi"])):
         await anyio.sleep(3600)
     at = [call.at for call in world.sandbox.calls]
-    gaps = [later - earlier for earlier, later in zip(at, at[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(at)]
     assert min(gaps) >= 2.0
     assert max(gaps) <= 60 * 1.3 + 2

@@ -12,7 +12,7 @@ class FaultyStore(Store):
     """Passes everything to a `MemoryStore`, unless `faults` says otherwise.
 
     Attributes:
-        faults: for each operation (or `*`): `away`, `hang`, `broken`, or `lost` (carried out, but the answer is lost).
+        faults: for each operation (or `*`): `away`, `hang`, `broken`, or `lost` (carried out, not answered).
         calls: how often each operation was asked for.
     """
 

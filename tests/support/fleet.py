@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from support.virtual import VirtualClock
 
 from wxtoken_asgi import Account, TokenManager, WxTokenMiddleware
 from wxtoken_asgi.sandbox import Sandbox
+
+from support.virtual import VirtualClock
 
 SECRET = "secret-of-a-fleet-0000000000000000"
 

@@ -13,9 +13,10 @@ from typing import Any, Final, Self
 import anyio
 import uvicorn
 
+from wxtoken_asgi.sandbox import Call, Sandbox
+
 from support.secrets import Vault
 from support.servers import Program, Service, wait_until
-from wxtoken_asgi.sandbox import Call, Sandbox
 
 TOKEN: Final = "/cgi-bin/token"
 STABLE: Final = "/cgi-bin/stable_token"

@@ -19,7 +19,7 @@ import httpx
 
 from support.secrets import Vault
 
-GUARD_S: Final = 60.0
+GUARD_S: Final = 120.0
 """No child lives longer."""
 
 START_S: Final = 20.0

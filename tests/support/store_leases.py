@@ -5,8 +5,9 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from support.store_stage import ERROR, KEY, OTHER_ERROR, StoreStage, Worker, about, key
 from wxtoken_asgi.stores.contract import Behind, Busy, Charge, Claim, Cut, Fail, Granted, Newer, Spent, Wait
+
+from support.store_stage import ERROR, KEY, OTHER_ERROR, StoreStage, Worker, about, key
 
 DOUBT = Cut(270, 0)
 

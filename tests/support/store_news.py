@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import anyio
 
-from support.store_stage import ERROR, KEY, StoreStage, about, key
 from wxtoken_asgi.records import Credential
 from wxtoken_asgi.stores.contract import Cut, Due, Granted, Supply
+
+from support.store_stage import ERROR, KEY, StoreStage, about, key
 
 
 class NewsRules(StoreStage):

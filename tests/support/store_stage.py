@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from support.virtual import VirtualClock, virtual_backend
 from wxtoken_asgi.records import Credential
 from wxtoken_asgi.stores import Store
 from wxtoken_asgi.stores.contract import Claim, Claimed, Commit, Committed, Fail, Granted, LastError, Record
+
+from support.virtual import VirtualClock, virtual_backend
 
 KEY = Credential("test", "https://api.weixin.qq.com", "wx00000000000000a1", "token", "access_token")
 ERROR = LastError("transient", "WeChat is away", -1)

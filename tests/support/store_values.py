@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from support.store_stage import ERROR, KEY, StoreStage, about, key
 from wxtoken_asgi.stores.contract import Charge, Commit, Cut, Granted, Newer, Record, Spent, Supply
+
+from support.store_stage import ERROR, KEY, StoreStage, about, key
 
 DAY_S = 86_400
 ASKED = Charge("asked", 2)
@@ -151,6 +152,13 @@ class ValueRules(StoreStage):
         fence = await one.lease(key(1))
         await one.store.restore([restorable(fence + 1)])
         assert not (await one.commit(fence, credential=key(1))).taken
+
+    async def test_what_a_lease_brought_and_could_not_commit_ends_it(self, one, two, later):
+        fence = await one.lease(key(1), lapse=Cut(270, 0))
+        await one.store.restore([restorable(fence)])
+        assert isinstance(await two.claim(key(1), asked=True, seen=fence), Granted)
+        later(31)
+        assert (await two.read(key(1))).ttl_s == about(500 - 31)
 
     async def test_what_is_restored_is_news(self, one, two):
         cursor = await two.cursor()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import selectors
 from typing import Any
 
@@ -59,10 +60,8 @@ class VirtualClock(Clock):
         self._last = 0.0
 
     def monotonic(self) -> float:
-        try:
+        with contextlib.suppress(anyio.NoEventLoopError):
             self._last = anyio.current_time()
-        except anyio.NoEventLoopError:
-            pass
         return self._last + self.slept + 1000.0
 
     def time(self) -> float:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
-from support.virtual import VirtualClock
 
 from wxtoken_asgi import Account, TokenManager
 from wxtoken_asgi.sandbox import Sandbox
+
+from support.virtual import VirtualClock
 
 APPIDS = {"alpha": "wx00000000000000a1", "beta": "wx00000000000000b2", "mini": "wx00000000000000c3"}
 SECRETS = {name: f"secret-of-{name}-{'0' * 16}" for name in APPIDS}

@@ -270,7 +270,10 @@ async def test_settling_waits_for_a_hook_that_is_slow_and_not_for_one_that_hangs
 async def test_a_plain_function_that_returns_a_coroutine_is_told_about(caplog):
     async def save(it): ...
 
-    hearing = hooks(on_token=lambda it: save(it))
+    def hear(it):
+        return save(it)
+
+    hearing = hooks(on_token=hear)
     hearing.tell("token", event())
     await hearing.settle(5)
     assert any("returned a coroutine: make it an async function" in message for message in messages(caplog))

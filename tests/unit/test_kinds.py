@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from support.virtual import VirtualClock, virtual_backend
 
 from wxtoken_asgi import Account, TokenManager
 from wxtoken_asgi.errors import NoSuchCredential, UpstreamRefused
@@ -13,6 +12,8 @@ from wxtoken_asgi.kinds import KINDS, STABLE_TOKEN, Budgets, Kind, ticket_kind
 from wxtoken_asgi.policy import TicketPolicy
 from wxtoken_asgi.sources import HttpSource
 from wxtoken_asgi.weixin import Request
+
+from support.virtual import VirtualClock, virtual_backend
 
 
 @pytest.fixture(params=["asyncio", "trio"])

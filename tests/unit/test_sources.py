@@ -6,13 +6,14 @@ import json
 
 import httpx
 import pytest
-from support.virtual import VirtualClock
 
 from wxtoken_asgi.errcodes import ErrorClass
 from wxtoken_asgi.kinds import CLASSIC_TOKEN, JSAPI_TICKET, STABLE_TOKEN
 from wxtoken_asgi.records import Account
 from wxtoken_asgi.sources import Answer, Ask, Reason, RefusedError
 from wxtoken_asgi.weixin import UpstreamError, Weixin
+
+from support.virtual import VirtualClock
 
 SECRET = "0123456789abcdef-appsecret"
 ACCOUNT = Account("alpha", "wx01", SECRET)

@@ -8,14 +8,15 @@ import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.store_contract import StoreContract
-from support.store_stage import KEY, Worker, key
-from support.virtual import VirtualClock
 
 from wxtoken_asgi.errors import ConfigError
 from wxtoken_asgi.stores import MemoryStore, ledger, open_store
 from wxtoken_asgi.stores.contract import Charge, Claim, Fail, Granted, Spent, Supply
 from wxtoken_asgi.stores.row import Row
+
+from support.store_contract import StoreContract
+from support.store_stage import KEY, Worker, key
+from support.virtual import VirtualClock
 
 DAY_S = 86_400
 

@@ -12,11 +12,12 @@ import traceback
 import anyio
 import httpx
 import pytest
-from support.connect_proxy import connect_proxy
 
 from wxtoken_asgi import weixin
 from wxtoken_asgi.records import Account
 from wxtoken_asgi.weixin import Request, UpstreamError, Weixin
+
+from support.connect_proxy import connect_proxy
 
 SECRET = "0123456789abcdef-appsecret"
 TOKEN = "90_held-token-xyz"

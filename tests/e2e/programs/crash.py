@@ -15,7 +15,8 @@ from wxtoken_asgi import WxTokenError, manager
 from wxtoken_asgi.config import load
 
 logging.basicConfig(level=logging.DEBUG)
-manager.READ_WAIT_S = 1.0  # nobody waits for a second attempt
+# Nobody waits for a second attempt.
+manager.READ_WAIT_S = manager.SHUTDOWN_FETCH_S = 1.0
 
 
 class Heard:

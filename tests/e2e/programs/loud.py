@@ -10,7 +10,8 @@ import sys
 
 from wxtoken_asgi import manager
 
-manager.READ_WAIT_S = 1.0  # nobody waits for a second attempt
+# Nobody waits for a second attempt.
+manager.READ_WAIT_S = manager.SHUTDOWN_FETCH_S = 1.0
 
 
 def be_loud():

@@ -1,0 +1,91 @@
+"""P6: no secret, token or ticket in a log line, repr, traceback or error answer.
+
+The child processes of the whole test run are searched in `tests/e2e/test_secrets.py`.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import traceback
+from urllib.parse import quote
+
+import anyio
+import pytest
+
+from wxtoken_asgi import WxTokenError
+
+from support.fleet import http_client
+from support.world import SECRETS
+
+
+def shapes(secret):
+    """How a secret might look where it must not be."""
+    return {
+        secret,
+        secret[:12],
+        quote(secret, safe=""),
+        base64.b64encode(secret.encode()).decode().rstrip("="),
+    }
+
+
+def leaks(text, secrets):
+    return [shape for secret in secrets for shape in shapes(secret) if shape in text]
+
+
+def test_the_search_bites():
+    assert leaks("x secret-of-alpha-0000 y", ["secret-of-alpha-0000000000000000"])
+    assert leaks(base64.b64encode(b"secret-of-alpha").decode(), ["secret-of-alpha"])
+
+
+async def test_nothing_said_while_everything_goes_wrong_holds_a_secret(world, caplog):
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="httpx")
+    told = []
+    values = set()
+
+    def on_error(event):
+        told.append(repr(event))
+
+    def on_token(event):
+        told.append(repr(event))
+        raise RuntimeError("a hook that fails")
+
+    tokens = world.manager(
+        world.account("alpha", tickets=["jsapi"]), world.account("beta"), on_error=on_error, on_token=on_token
+    )
+    async with tokens, http_client(tokens) as http:
+        for fault in ("errcode", "status", "garbage", "empty", "half", "reset", "hang", "away"):
+            world.sandbox.heal()
+            await anyio.sleep(400)
+            for name in ("alpha", "beta"):
+                values.add(await tokens.access_token(name))
+            values.add(await tokens.jsapi_ticket("alpha"))
+            world.sandbox.fail(fault, errcode=40164, times=None)
+            for name in ("alpha", "beta"):
+                for dead in (None, await tokens.access_token(name)):
+                    try:
+                        await tokens.refresh(name, dead=dead)
+                    except WxTokenError as error:
+                        told.extend([repr(error), "".join(traceback.format_exception(error))])
+                told.append((await http.put(f"/token/{name}", content=dead)).text)
+            told.append((await http.put("/token/alpha", content=b"{" + dead.encode())).text)
+            told.extend(
+                [repr(tokens), repr(tokens.statistics()), repr(tokens.entry("alpha", "access_token").held)]
+            )
+            told.extend(repr(account) for account in tokens.accounts)
+            told.extend(
+                (await http.get(path)).text for path in ("/health/ready", "/token/nope", "/js-config/alpha")
+            )
+        await anyio.sleep(1)
+    said = "\n".join([*told, caplog.text, *(repr(record.args) for record in caplog.records)])
+    assert "a hook that fails" in said
+    assert len(said) > 10_000
+    assert leaks(said, [*SECRETS.values(), *values]) == []
+
+
+@pytest.mark.parametrize("base", ["http://api.weixin.qq.com", "http://10.0.0.1", "http://127.0.0.1.evil.com"])
+def test_plain_http_to_wechat_only_on_loopback(world, base):
+    with pytest.raises(WxTokenError, match="api_base"):
+        world.account("alpha", api_base=base)
+    world.account("alpha", api_base="http://127.0.0.1:8080")
