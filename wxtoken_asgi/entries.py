@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from wxtoken_asgi.accounts import Accounts
 from wxtoken_asgi.clock import Clock
-from wxtoken_asgi.kinds import Kind
+from wxtoken_asgi.errors import ConfigError
+from wxtoken_asgi.kinds import Kind, Kinds
 from wxtoken_asgi.policy import State, state_of
 from wxtoken_asgi.records import Account, Credential
 from wxtoken_asgi.stores.contract import LastError, Record
@@ -76,6 +78,11 @@ class Entry:
     def __str__(self) -> str:
         return f"{self.kind.name} of account {self.account.name}"
 
+    @property
+    def wanted(self) -> bool:
+        """Whether it is kept fresh from the start: tokens, and the tickets that the account lists."""
+        return self.parent is None or self.kind.name.removesuffix("_ticket") in self.account.tickets
+
     def good(self, clock: Clock) -> Held | None:
         """The held value, if it has not ended."""
         held = self.held
@@ -139,3 +146,26 @@ class Entry:
             ttl_s=held.left(clock),
             ask_in_s=max(held.ask_in(clock), 0.0),
         )
+
+
+def make_entries(accounts: Accounts, kinds: Kinds, namespace: str) -> dict[tuple[str, str], Entry]:
+    """An entry for every credential that the accounts can have, by account name and kind.
+
+    Raises:
+        ConfigError: an account names an endpoint or a ticket that the table of kinds does not have.
+    """
+    entries: dict[tuple[str, str], Entry] = {}
+    for account in accounts:
+        if account.endpoint not in kinds:
+            known = " or ".join(repr(name) for name in kinds)
+            msg = f"account {account.name}: endpoint must be {known}, not {account.endpoint!r}"
+            raise ConfigError(msg)
+        for kind in kinds[account.endpoint]:
+            key = Credential(namespace, account.api_base, account.appid, account.endpoint, kind.name)
+            parent = entries[account.name, kind.parent] if kind.parent is not None else None
+            entries[account.name, kind.name] = Entry(account, kind, key, parent)
+        for word in account.tickets:
+            if (account.name, f"{word}_ticket") not in entries:
+                msg = f"account {account.name}: tickets: there is no ticket {word!r}"
+                raise ConfigError(msg)
+    return entries

@@ -15,7 +15,7 @@ from anyio.lowlevel import EventLoopToken, current_token
 from wxtoken_asgi import policy
 from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.entries import Entry, Held
-from wxtoken_asgi.errors import StoreError
+from wxtoken_asgi.errors import StoreError, StoreFormatError
 from wxtoken_asgi.policy import State
 from wxtoken_asgi.stores.contract import Behind, Busy, Claim, Commit, Fail, Newer, Record, Spent, Store, Wait
 from wxtoken_asgi.troubles import spent, trouble
@@ -56,6 +56,7 @@ class Keeper:
         clock: time and chance.
 
     Attributes:
+        opened: the store was opened.
         away: the store did not answer when it was last asked.
         unsaved: entries whose held value the store does not know yet.
     """
@@ -63,6 +64,7 @@ class Keeper:
     def __init__(self, store: Store, clock: Clock) -> None:
         self.store = store
         self.clock = clock
+        self.opened = False
         self.away = False
         self.unsaved: set[Entry] = set()
         self._owner: tuple[tuple[int, EventLoopToken], str] | None = None
@@ -101,8 +103,23 @@ class Keeper:
             self.away = True
         return error
 
+    async def open(self) -> None:
+        """Open the store. If it is away, it is asked again later.
+
+        Raises:
+            StoreFormatError: its records have a format that this version does not know.
+        """
+        try:
+            await self.ask(self.store.open())
+        except StoreFormatError:
+            raise
+        except StoreError:
+            return
+        self.opened = True
+
     async def close(self, within_s: float) -> None:
         """Let go of the store; whatever it does, this ends within `within_s` seconds."""
+        self.opened = False
         try:
             with anyio.move_on_after(within_s):
                 await self.store.close()

@@ -15,13 +15,12 @@ from anyio.lowlevel import EventLoopToken, current_token
 from wxtoken_asgi import jssdk, policy
 from wxtoken_asgi.accounts import Accounts
 from wxtoken_asgi.clock import Clock
-from wxtoken_asgi.entries import Entry, Held
+from wxtoken_asgi.demand import OnDemand
+from wxtoken_asgi.entries import Entry, Held, make_entries
 from wxtoken_asgi.errors import (
     ConfigError,
     HostNotAllowed,
     NoSuchCredential,
-    StoreError,
-    StoreFormatError,
     UnknownAccount,
     WrongLoop,
 )
@@ -30,7 +29,7 @@ from wxtoken_asgi.hooks import Hook, Hooks
 from wxtoken_asgi.keeper import Keeper
 from wxtoken_asgi.kinds import KINDS, Kinds
 from wxtoken_asgi.loop import Loop
-from wxtoken_asgi.records import Account, Credential
+from wxtoken_asgi.records import Account
 from wxtoken_asgi.refresher import Refresher
 from wxtoken_asgi.status import CredentialStatistics, Statistics
 from wxtoken_asgi.stores import Store, open_store
@@ -93,9 +92,9 @@ class TokenManager:
         self.clock = clock or Clock()
         self.draining = False
         self._transport = transport
-        self._entries = _entries(self.accounts, kinds, namespace)
+        self._entries = make_entries(self.accounts, kinds, namespace)
         self._by_credential = {entry.credential: entry for entry in self._entries.values()}
-        self._wanted = [entry for entry in self._entries.values() if _is_wanted(entry)]
+        self._wanted = [entry for entry in self._entries.values() if entry.wanted]
         self._ask_every = policy.ask_every(ask_every, _stable_fleet(self._wanted))
         self._tasks = Tasks()
         self._hooks = Hooks(on_token=on_token, on_ticket=on_ticket, on_error=on_error, tasks=self._tasks)
@@ -111,6 +110,7 @@ class TokenManager:
             self._fly, clock=self.clock, tasks=self._tasks, total=fetches, landed=self._landed
         )
         self._waiter = Waiter(self._flights, self.clock)
+        self._demand = OnDemand(self._keeper, self._flights)
         self._home: EventLoopToken | None = None
         self._gate = anyio.Lock()
         self._uses = 0
@@ -118,8 +118,6 @@ class TokenManager:
         self._weixin: Weixin | None = None
         self._closing = AsyncExitStack()
         self._opened_at = 0.0
-        self._store_opened = False
-        self._warned = False
 
     def __repr__(self) -> str:
         return f"<TokenManager of {len(self.accounts)} accounts>"
@@ -193,13 +191,13 @@ class TokenManager:
         """
         entry = self.entry(app, kind)
         if self._on_demand:
-            await self._prepare(entry)
+            await self._demand.compare(entry)
         await self._waiter.renew(entry, REFRESH_WAIT_S, dead=dead)
         return (await self.hold(entry)).value
 
     def statistics(self) -> Statistics:
         """How things are, without any secret."""
-        tried = [entry for entry in self._entries.values() if entry.tried or _is_wanted(entry)]
+        tried = [entry for entry in self._entries.values() if entry.tried or entry.wanted]
         return Statistics(
             open=self._loop is not None,
             fetching=len(self._flights),
@@ -252,47 +250,14 @@ class TokenManager:
         if held is not None:
             return held
         if self._on_demand:
-            await self._prepare(entry)
-            await self._renew_due(entry)
+            await self._demand.compare(entry)
+            await self._demand.renew_due(entry, READ_WAIT_S)
         held = entry.good(self.clock)
         return held if held is not None else await self._waiter.wait(entry, READ_WAIT_S)
-
-    # on demand
 
     @property
     def _on_demand(self) -> bool:
         return self._loop is None and not self._flights.closed
-
-    async def _prepare(self, entry: Entry) -> None:
-        """No loop brings news, so the caller compares what is held with the store."""
-        if not self._warned:
-            self._warned = True
-            logger.warning("lifespan did not run: tokens are fetched on demand, not kept fresh")
-        try:
-            await self._compare(entry)
-        except StoreError:
-            logger.debug("the store is away")
-
-    async def _renew_due(self, entry: Entry) -> None:
-        """No loop keeps the value fresh: the first reader that finds it due renews it, the others go on."""
-        held = entry.good(self.clock)
-        if held is None or held.ask_in(self.clock) > 0 or entry.waits(self.clock) > 0:
-            return
-        if entry.flight is not None and entry.flight.loop == current_token():
-            return
-        flight = self._flights.join(entry)
-        with anyio.move_on_after(READ_WAIT_S):
-            await flight.done.wait()
-
-    async def _compare(self, entry: Entry) -> None:
-        store = self._keeper.store
-        if not self._store_opened:
-            await self._keeper.ask(store.open())
-            self._store_opened = True
-        if not store.shared or self.clock.monotonic() - entry.compared_at < store.news_s:
-            return
-        entry.compared_at = self.clock.monotonic()  # one reader looks, the others go on with what is held
-        await self._keeper.load([entry])
 
     # flights
 
@@ -342,7 +307,7 @@ class TokenManager:
         self.clock.reseed()
         self.draining = False
         self._opened_at = self.clock.monotonic()
-        await self._open_store()
+        await self._keeper.open()
         weixin = Weixin(self._transport)
         loop = Loop(self._by_credential, self._wanted, keeper=self._keeper, flights=self._flights)
         await loop.warm_up()
@@ -354,15 +319,6 @@ class TokenManager:
         self._closing.push_async_callback(self._stop, loop)
         self._loop, self._weixin = loop, weixin
         self._tasks.start(loop.run, name="wxtoken loop")
-
-    async def _open_store(self) -> None:
-        try:
-            await self._keeper.ask(self._keeper.store.open())
-        except StoreFormatError:
-            raise
-        except StoreError:
-            return  # it is away; the loop goes on asking for it
-        self._store_opened = True
 
     async def _stop(self, loop: Loop) -> None:
         self.draining = True
@@ -376,35 +332,11 @@ class TokenManager:
             await self._closing.aclose()
         finally:
             self._flights.closed = False
-            self._store_opened = False
 
 
 @asynccontextmanager
 async def _borrowed(weixin: Weixin) -> AsyncIterator[Weixin]:
     yield weixin
-
-
-def _entries(accounts: Accounts, kinds: Kinds, namespace: str) -> dict[tuple[str, str], Entry]:
-    entries: dict[tuple[str, str], Entry] = {}
-    for account in accounts:
-        if account.endpoint not in kinds:
-            known = " or ".join(repr(name) for name in kinds)
-            msg = f"account {account.name}: endpoint must be {known}, not {account.endpoint!r}"
-            raise ConfigError(msg)
-        for kind in kinds[account.endpoint]:
-            key = Credential(namespace, account.api_base, account.appid, account.endpoint, kind.name)
-            parent = entries[account.name, kind.parent] if kind.parent is not None else None
-            entries[account.name, kind.name] = Entry(account, kind, key, parent)
-        for word in account.tickets:
-            if (account.name, f"{word}_ticket") not in entries:
-                msg = f"account {account.name}: tickets: there is no ticket {word!r}"
-                raise ConfigError(msg)
-    return entries
-
-
-def _is_wanted(entry: Entry) -> bool:
-    """Whether it is kept fresh from the start: tokens, and the tickets that the account lists."""
-    return entry.parent is None or entry.kind.name.removesuffix("_ticket") in entry.account.tickets
 
 
 def _stable_fleet(wanted: list[Entry]) -> int:

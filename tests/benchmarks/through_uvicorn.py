@@ -103,7 +103,8 @@ def compare(which: str, *, rounds: int, requests: int) -> float:
     quarters = statistics.quantiles(ratios, n=4)
     print(
         f"{what}: {mine:.1f} µs CPU per request, bare {its:.1f} µs, ratio {statistics.median(ratios):.3f} "
-        f"(quartiles {quarters[0]:.3f}-{quarters[2]:.3f}, all {ratios[0]:.3f}-{ratios[-1]:.3f}), {rounds} rounds"
+        f"(quartiles {quarters[0]:.3f}-{quarters[2]:.3f}, all {ratios[0]:.3f}-{ratios[-1]:.3f}), "
+        f"{rounds} rounds"
     )
     return statistics.median(ratios)
 

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -129,7 +129,7 @@ def chromium(tmp_path):
 
 def end(process):
     """A browser is many processes, all in one group."""
-    with suppress(ProcessLookupError):
+    if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
 
 

@@ -65,6 +65,12 @@ def test_nothing_is_found_where_there_is_nothing(planted):
     assert planted.leaks() == []
 
 
+def test_a_folder_that_is_gone_is_not_taken_for_a_clean_one(tmp_path, planted):
+    planted.watch(tmp_path / "gone")
+    with pytest.raises(AssertionError, match="gone was removed"):
+        planted.leaks()
+
+
 def test_the_vault_of_this_run_knows_its_sandboxes_tokens(launch, wechat, vault):
     served = launch.serve(wechat.accounts)
     token, known = served.get("/token/alpha").text, len(vault)

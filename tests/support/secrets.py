@@ -82,9 +82,14 @@ class Vault:
         return len(self._known)
 
     def places(self) -> Iterator[tuple[str, bytes]]:
-        """All texts to be searched, with their names."""
+        """All texts to be searched, with their names.
+
+        Raises:
+            AssertionError: a folder is gone, so that nobody can know what was in it.
+        """
         yield from self._heard
         for folder in self._folders:
+            assert folder.is_dir(), f"{folder.name} was removed before it was searched"
             for path in sorted(folder.rglob("*")):
                 name = f"{folder.name}/{path.relative_to(folder)}"
                 yield f"the name of {name}", name.encode()
