@@ -20,6 +20,9 @@ No message, `repr` or attribute holds an appsecret, a token or a ticket.
 
 from __future__ import annotations
 
+LONGEST_APP = 64
+"""No name and no appid is longer."""
+
 
 class WxTokenError(Exception):
     """The root of all errors of this package.
@@ -50,7 +53,9 @@ class UnknownAccount(WxTokenError, LookupError):
     status = 404
 
     def __init__(self, app: str) -> None:
-        super().__init__(f"no account is named {app!r}, nor has it as appid")
+        # What is too long for a name may be a token in the wrong place; it is not repeated.
+        named = f"is named {app!r}, nor has it as appid" if len(app) <= LONGEST_APP else "has such a name"
+        super().__init__(f"no account {named}")
         self.app = app
 
 

@@ -26,17 +26,19 @@ class Flight:
         reason: why it was begun.
         seen: the version that was held when it was asked for.
         urgent: a caller waits for it.
+        placed: it has a place among the fetches in flight.
         done: set at its end.
         error: what went wrong, once it is done.
     """
 
-    __slots__ = ("blind", "done", "error", "loop", "reason", "scope", "seen", "urgent")
+    __slots__ = ("blind", "done", "error", "loop", "placed", "reason", "scope", "seen", "urgent")
 
     def __init__(self, reason: Reason, *, seen: int, blind: bool, urgent: bool) -> None:
         self.reason = reason
         self.seen = seen
         self.blind = blind
         self.urgent = urgent
+        self.placed = False
         self.done = anyio.Event()
         self.error: WxTokenError | None = None
         self.loop: EventLoopToken = current_token()
@@ -133,14 +135,21 @@ class Flights:
         """
         async with self.slots.hold(flight, urgent=flight.urgent):
             self._check_open(entry)
-            yield
+            flight.placed = True
+            try:
+                yield
+            finally:
+                flight.placed = False
 
     def _check_open(self, entry: Entry) -> None:
         if self.closed:
             raise NotReady(f"{entry}: the manager is closing", account=entry.account.name, retry_in=1.0)
 
     async def settle(self, within_s: float) -> None:
-        """Let the running flights end, and end those that take longer than `within_s` seconds."""
+        """Let the running fetches end, and end those that take longer than `within_s` seconds."""
+        for flight in self._flying:
+            if not flight.placed:
+                flight.scope.cancel()
         with anyio.move_on_after(within_s):
             await self._all_done()
         for flight in self._flying:
@@ -158,7 +167,8 @@ class Flights:
                 await self._fly(entry, flight)
         except WxTokenError as error:
             flight.error = error
-            entry.rests_until = self._clock.monotonic() + max(error.retry_in or 0.0, SHORTEST_REST_S)
+            if not flight.asked:  # what was asked for too often does not hold up what is due
+                entry.rests_until = self._clock.monotonic() + max(error.retry_in or 0.0, SHORTEST_REST_S)
         finally:
             entry.tried = True
             self._flying.discard(flight)

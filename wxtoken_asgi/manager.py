@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Final, Self
@@ -93,6 +93,7 @@ class TokenManager:
         self.draining = False
         self._transport = transport
         self._entries = make_entries(self.accounts, kinds, namespace)
+        self._found = _by_app(self._entries.values())
         self._by_credential = {entry.credential: entry for entry in self._entries.values()}
         self._wanted = [entry for entry in self._entries.values() if entry.wanted]
         self._ask_every = policy.ask_every(ask_every, _stable_fleet(self._wanted))
@@ -193,7 +194,7 @@ class TokenManager:
         if self._on_demand:
             await self._demand.compare(entry)
         await self._waiter.renew(entry, REFRESH_WAIT_S, dead=dead)
-        return (await self.hold(entry)).value
+        return (entry.good(self.clock) or await self.hold(entry)).value
 
     def statistics(self) -> Statistics:
         """How things are, without any secret."""
@@ -224,14 +225,18 @@ class TokenManager:
             UnknownAccount: there is no such account.
             NoSuchCredential: its endpoint knows no such kind.
         """
+        found = self._found.get(kind, {}).get(app)
+        if found is not None:
+            return found
         account = self.accounts.get(app)
         if account is None:
             raise UnknownAccount(app)
-        entry = self._entries.get((account.name, kind))
-        if entry is None:
-            msg = f"account {account.name} can have no {kind}"
-            raise NoSuchCredential(msg, account=account.name)
-        return entry
+        msg = f"account {account.name} can have no {kind}"
+        raise NoSuchCredential(msg, account=account.name)
+
+    def entries(self, kind: str) -> Mapping[str, Entry]:
+        """The entries of a kind by account name and by appid."""
+        return self._found.get(kind, {})
 
     def fresh(self, entry: Entry) -> Held | None:
         """The held value if it can be handed out without looking any further. The hot path."""
@@ -337,6 +342,14 @@ class TokenManager:
 @asynccontextmanager
 async def _borrowed(weixin: Weixin) -> AsyncIterator[Weixin]:
     yield weixin
+
+
+def _by_app(entries: Iterable[Entry]) -> dict[str, dict[str, Entry]]:
+    found: dict[str, dict[str, Entry]] = {}
+    for entry in entries:
+        of_kind = found.setdefault(entry.kind.name, {})
+        of_kind[entry.account.name] = of_kind[entry.account.appid] = entry
+    return found
 
 
 def _stable_fleet(wanted: list[Entry]) -> int:

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from wxtoken_asgi.errors import ConfigError
 
 Handler = Callable[[str, Scope, Receive, Send], Awaitable[None]]
-_PREFIX: Final = re.compile(r"(/[^/?#\s]+)*")
+_PREFIX: Final = re.compile(r"(/[^/?#%\s]+)*")  # it is compared with paths that are decoded already
 
 
 def _no_headers(app: str, scope: Scope) -> Sequence[tuple[bytes, bytes]]:  # noqa: ARG001

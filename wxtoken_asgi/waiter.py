@@ -93,12 +93,12 @@ class Waiter:
             if held is not None:
                 return held
             if not flight.asked:  # what an asked-for refresh met may not concern a reader
-                await _sleep_or_raise(flight.error or self._still_waiting(entry), scope)
+                await self._sleep_or_raise(flight.error or self._still_waiting(entry), scope)
 
     async def _back_off(self, entry: Entry, scope: anyio.CancelScope) -> None:
         waits = entry.waits(self._clock)
         if waits > 0 and entry.error is not None and entry.flight is None:
-            await _sleep_or_raise(trouble(entry, entry.error, waits), scope)
+            await self._sleep_or_raise(trouble(entry, entry.error, waits), scope)
 
     async def _until_renewed(self, entry: Entry, seen: int, *, blind: bool) -> None:
         reason = Reason.ASKED if blind else Reason.REPORTED
@@ -112,6 +112,14 @@ class Waiter:
             if flight.error is not None:
                 raise flight.error
             return
+
+    async def _sleep_or_raise(self, error: WxTokenError, scope: anyio.CancelScope) -> None:
+        """Sleep until another attempt makes sense, unless the caller's time is over before that."""
+        retry_in = max(error.retry_in or 0.0, 0.05)
+        over = anyio.current_time() + retry_in >= scope.deadline
+        if over or self._flights.closed or isinstance(error, _FINAL):
+            raise error
+        await anyio.sleep(retry_in)
 
     def _still_waiting(self, entry: Entry) -> WxTokenError:
         if entry.error is not None:
@@ -129,11 +137,3 @@ class Waiter:
             yield
         finally:
             self.waiting -= 1
-
-
-async def _sleep_or_raise(error: WxTokenError, scope: anyio.CancelScope) -> None:
-    """Sleep until another attempt makes sense, unless the caller's time is over before that."""
-    retry_in = max(error.retry_in or 0.0, 0.05)
-    if isinstance(error, _FINAL) or anyio.current_time() + retry_in >= scope.deadline:
-        raise error
-    await anyio.sleep(retry_in)

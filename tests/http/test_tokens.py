@@ -319,9 +319,6 @@ async def test_reports_may_spend_all_of_it(world, account, most, anyio_backend):
     assert answer.json()["code"] == "budget_spent"
 
 
-@pytest.mark.xfail(
-    reason="Flights._run lets the loop rest for as long as an asked-for refresh's BudgetSpent says"
-)
 async def test_a_spent_budget_does_not_stop_scheduled_fetches(world, anyio_backend):
     async with running(world) as center:
         for _ in range(27):
@@ -600,7 +597,6 @@ async def test_without_a_lifespan_100_callers_share_one_fetch_and_wait_5_s_at_mo
     assert fetches(world, name) == 1
 
 
-@pytest.mark.xfail(reason="TokenManager.refresh looks after the token once more after its 12 s")
 async def test_without_a_lifespan_a_put_waits_12_s_at_most(world, anyio_backend):
     async with mounted(world) as center:
         token = (await center.get("/token/alpha")).text

@@ -128,6 +128,16 @@ async def test_no_new_fetch_starts_while_closing(world):
     assert world.count("ticket/getticket") == 0
 
 
+async def test_a_ticket_that_only_waits_for_its_token_does_not_hold_up_the_end(world):
+    world.sandbox.fail("garbage", times=None)
+    tokens = world.manager(world.account("beta", tickets=["jsapi"]))
+    async with tokens:
+        await anyio.sleep(1)
+        begun = anyio.current_time()
+    assert anyio.current_time() - begun < 0.1
+    assert tokens.statistics().fetching == 0
+
+
 async def test_opening_and_closing_at_once_leaves_nothing_behind(world, caplog):
     caplog.set_level(logging.WARNING)
     for _ in range(20):

@@ -38,12 +38,6 @@ def wait_until(done: Callable[[], Any], what: str, within_s: float = START_S) ->
     return answer
 
 
-def free_port() -> int:
-    """A port on which nobody listens now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 class Program:
     """A child process. What it prints goes to files in `folder`; it runs in `folder/run`.
 
