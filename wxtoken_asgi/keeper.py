@@ -27,6 +27,7 @@ STORE_S: Final = 3.0
 """The longest that one operation of a store may take."""
 
 COMMIT_TRIES: Final = 3
+RESTORED_S: Final = 0.05
 UNLEASED_SPREAD_S: Final = 20.0
 """Processes that fetch without a lease spread over so long."""
 
@@ -109,6 +110,7 @@ class Keeper:
         Raises:
             StoreFormatError: its records have a format that this version does not know.
         """
+        self._owner = None  # whoever opens again is somebody else: leases left behind are not its own
         try:
             await self.ask(self.store.open())
         except StoreFormatError:
@@ -145,7 +147,7 @@ class Keeper:
         claimed = answers[0]
         if isinstance(claimed, Behind):
             await self.restore([entry])
-            return Busy(claimed.record, 0.0)
+            return Busy(claimed.record, RESTORED_S)
         entry.adopt(claimed.record, wall=wall, now=now)
         if isinstance(claimed, Wait):
             raise trouble(entry, claimed.error, claimed.retry_in_s)
@@ -185,8 +187,10 @@ class Keeper:
         for attempt in range(COMMIT_TRIES if leased else 0):
             if attempt:
                 await anyio.sleep(policy.SHORTEST_WAIT_S)
+            late_s = self.clock.monotonic() - now
+            say = replace(commit, ttl_s=commit.ttl_s - late_s, ask_in_s=commit.ask_in_s - late_s)
             try:
-                committed = (await self.ask(self.store.commit([commit])))[0]
+                committed = (await self.ask(self.store.commit([say])))[0]
             except StoreError:
                 continue
             if not committed.taken:

@@ -32,6 +32,9 @@ SETTLED_S: Final = 60.0
 BUSY_POLL_S: Final = 0.2
 MINUTE_QUOTA: Final = 45011
 NO_QUOTA: Final = 1_000_000
+RESERVED: Final = 48
+"""So much of the daily quota is kept for what is due: a day's 24 fetches, and as many that fail."""
+
 
 CALLS: Final = "calls"
 ASKED: Final = "asked"
@@ -103,7 +106,7 @@ class Refresher:
         held = entry.good(self._clock)
         return Claim(
             entry.credential,
-            seen=flight.seen if flight.asked else held.version if held is not None else 0,
+            seen=0 if held is None else flight.seen if flight.asked else held.version,
             asked=flight.asked,
             settled_s=SETTLED_S if flight.asked else 0.0,
             charges=_charges(entry, flight),
@@ -249,7 +252,8 @@ def _was_dead(permit: Permit) -> bool:
 
 def _charges(entry: Entry, flight: Flight) -> tuple[Charge, ...]:
     budgets = entry.kind.budgets
-    charges = [Charge(CALLS, entry.account.daily_quota)] if budgets.daily_quota else []
+    reserve = RESERVED if flight.asked else 0
+    charges = [Charge(CALLS, entry.account.daily_quota - reserve)] if budgets.daily_quota else []
     if flight.asked:
         charges.append(Charge(ASKED, budgets.asked))
     if flight.asked and flight.blind:

@@ -8,7 +8,7 @@ import logging
 import anyio
 import pytest
 
-from wxtoken_asgi import StoreError, StoreFormatError, UpstreamRefused
+from wxtoken_asgi import BudgetSpent, StoreError, StoreFormatError, UpstreamRefused
 from wxtoken_asgi.stores.contract import Supply
 
 from support.faulty_store import FaultyStore
@@ -277,3 +277,64 @@ async def test_a_wiped_store_is_behind_and_is_restored_inside_a_claim(world, sto
     assert new != before
     assert store.calls["restore"] == 1
     assert world.count("token") == 2
+
+
+async def test_an_asked_for_refresh_of_a_lost_and_ended_value_is_no_hot_loop(world, store):
+    tokens = world.manager(world.account("beta"), store=store)
+    dead = await tokens.access_token("beta")
+    entry = tokens.entry("beta", "access_token")
+    await anyio.sleep(entry.held.left(world.clock) - 1)
+    world.sandbox.fail("slow", times=None, seconds=3)
+    gate = anyio.Event()
+    claim = store.claim
+
+    async def late(claims, *, owner, lease_s):
+        await gate.wait()
+        return await claim(claims, owner=owner, lease_s=lease_s)
+
+    store.claim = late
+    async with anyio.create_task_group() as group:
+        group.start_soon(lambda: tokens.refresh("beta", dead=dead))
+        await anyio.sleep(1.5)
+        assert entry.good(world.clock) is None
+        store.inner.wipe()
+        gate.set()
+    assert store.calls["claim"] <= 3
+    assert world.sandbox.accepts(await tokens.access_token("beta"))
+
+
+async def test_a_lease_left_behind_is_not_taken_for_ones_own_after_opening_again(world, store):
+    tokens = world.manager(world.account("beta"), store=store)
+    async with tokens:
+        await tokens.access_token("beta")
+        entry = tokens.entry("beta", "access_token")
+        await anyio.sleep(61)
+        world.sandbox.fail("hang", path="/cgi-bin/token", times=1, before=False)
+        with anyio.move_on_after(1):
+            await tokens.refresh("beta")
+    assert world.count("token") == 2  # one was issued unseen
+    async with tokens:
+        begun = world.clock.monotonic()
+        held = entry.held.value
+        while await tokens.access_token("beta") == held:
+            assert world.sandbox.accepts(held)
+            await anyio.sleep(1)
+        assert world.clock.monotonic() - begun < 35
+    assert world.sandbox.accepts(entry.held.value)
+
+
+async def test_what_is_due_is_never_refused_for_what_was_asked_for(world, store):
+    """Even where the daily quota is smaller than the budget of asked-for refreshes."""
+    async with world.manager(world.account("beta", daily_quota=60), store=store) as tokens:
+        refused = 0
+        until = anyio.current_time() + 24 * HOUR
+        while anyio.current_time() < until:
+            dead = await tokens.access_token("beta")
+            assert world.sandbox.accepts(dead)
+            try:
+                await tokens.refresh("beta", dead=dead)
+            except BudgetSpent:
+                refused += 1
+            await anyio.sleep(301)
+        assert refused > 100
+        assert world.count("token") <= 60

@@ -18,7 +18,7 @@ from support.virtual import VirtualClock
 SECRET = "0123456789abcdef-appsecret"
 ACCOUNT = Account("alpha", "wx01", SECRET)
 HELD, NEW = "90_held-token", "91_new-token"
-MISSING = object()
+MISSING = "<no such field>"  # a marker of its own, printable the same in every run
 
 
 class Wechat:
