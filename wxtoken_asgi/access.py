@@ -24,9 +24,11 @@ from wxtoken_asgi.forwarding import FORWARDING, Address, from_the_right, parse_a
 
 DEFAULT_TRUSTED: Final = ("127.0.0.0/8", "::1")
 
-_WATCHED = frozenset({b"host", b"origin", b"sec-fetch-site", *FORWARDING})
+WATCHED: Final = frozenset({b"host", b"origin", b"sec-fetch-site", *FORWARDING})
+"""The headers on which trust may hang."""
+
 # Those that are good, not those that are bad: granian writes 1.0 as "1".
-_HTTP_1_1_OR_LATER = frozenset({"1.1", "2", "2.0", "3", "3.0"})
+HTTP_1_1_OR_LATER: Final = frozenset({"1.1", "2", "2.0", "3", "3.0"})
 _REMEMBERED = 4096
 
 _PREFIX = re.compile(r"[0-9]{1,3}")
@@ -91,6 +93,11 @@ class Access:
         hosts: further names under which callers on loopback reach this machine: as in a `Host` header,
             without port.
 
+    Attributes:
+        plain: for the hot path: peers that are trusted if they send no header of `WATCHED` but one `host`,
+            and whether that must be one of `local` and the request HTTP/1.1 or later.
+        local: what such `host` headers have said so far.
+
     Raises:
         ConfigError: a setting is wrong; one line that names the field and the entry.
     """
@@ -106,13 +113,11 @@ class Access:
         self._proxies = Networks.parse("trusted_proxies", trusted_proxies)
         self._hosts = frozenset({"localhost", *(_host_entry(entry) for entry in _words("hosts", hosts))})
         self._peers: dict[object, _Peer] = {}
-        self._local: set[bytes] = set()
+        self.plain: dict[object, bool] = {}
+        self.local: set[bytes] = set()
 
     def refusal(self, scope: Mapping[str, Any]) -> str | None:
         """Why this request may not read and refresh.
-
-        Every request passes here, so what has been decided about a peer and a host is remembered, and the
-        headers are looked through once.
 
         Args:
             scope: an ASGI scope of type http.
@@ -126,18 +131,7 @@ class Access:
             peer = self._meet(scope.get("client"))
         if peer.refusal is not None:
             return peer.refusal
-        seen = []
-        for pair in scope["headers"]:
-            if pair[0] in _WATCHED:
-                seen.append(pair)  # noqa: PERF401 - in Python 3.11 a comprehension is a call, a fifth of the time
-        if len(seen) == 1 and peer.direct:
-            name, value = seen[0]
-            if name == b"host" and (
-                not peer.loopback
-                or (value in self._local and scope.get("http_version") in _HTTP_1_1_OR_LATER)
-            ):
-                return None
-        return self._examine(peer, seen, scope)
+        return self._examine(peer, [pair for pair in scope["headers"] if pair[0] in WATCHED], scope)
 
     def _meet(self, client: Any) -> _Peer:
         """Judge a peer that is not remembered, and remember it."""
@@ -147,7 +141,10 @@ class Access:
             return _Peer("", refusal="the peer has no IP address, and trusted lists nothing else")
         if len(self._peers) >= _REMEMBERED:
             self._peers.clear()
+            self.plain.clear()
         peer = self._peers[text] = self._judge(address)
+        if peer.direct:
+            self.plain[text] = peer.loopback
         return peer
 
     def _judge(self, address: Address) -> _Peer:
@@ -159,7 +156,7 @@ class Access:
         return _Peer(name, refusal=f"peer {name} is not in trusted")
 
     def _examine(self, peer: _Peer, seen: _Pairs, scope: Mapping[str, Any]) -> str | None:
-        """What is left when the short way was not open."""
+        """What its headers say."""
         reason = _page_refusal(peer, seen)
         if reason is not None:
             return reason
@@ -204,7 +201,7 @@ class Access:
         A proxy that is not told to forward the client's address shows it only by HTTP/1.0 (nginx before
         1.29.7) or by a `Host` that is not ours; so does a web page whose name was rebound to 127.0.0.1.
         """
-        if scope.get("http_version") not in _HTTP_1_1_OR_LATER:
+        if scope.get("http_version") not in HTTP_1_1_OR_LATER:
             return f"peer {peer.name} speaks an HTTP before 1.1, as a proxy not in trusted_proxies may"
         hosts = _lines(seen, b"host")
         if len(hosts) != 1:
@@ -220,9 +217,9 @@ class Access:
         address = parse_address(host.strip("[]"))
         if host not in self._hosts and (address is None or not address.is_loopback):
             return False
-        if len(self._local) >= _REMEMBERED:
-            self._local.clear()
-        self._local.add(value)
+        if len(self.local) >= _REMEMBERED:
+            self.local.clear()
+        self.local.add(value)
         return True
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 _BOOT: Final = getattr(time, "CLOCK_BOOTTIME", None)
@@ -22,6 +24,8 @@ class Clock:
     def __init__(self, seed: int | None = None) -> None:
         self._seed = seed
         self.random = random.Random(seed)
+        if type(self) is Clock:  # the hot path looks at both clocks: the C functions themselves are quicker
+            vars(self).update(time=time.time, monotonic=_monotonic())
 
     def time(self) -> float:
         """Wall-clock time: seconds since 1970. It may step."""
@@ -29,11 +33,13 @@ class Clock:
 
     def monotonic(self) -> float:
         """Seconds since boot, never stepping; a suspended machine's sleep counts, where it can be known."""
-        if _BOOT is None:
-            return time.monotonic()
-        return time.clock_gettime(_BOOT)
+        return _monotonic()()
 
     def reseed(self) -> None:
         """Draw a new random state, unless a fixed seed was asked for."""
         if self._seed is None:
             self.random = random.Random()
+
+
+def _monotonic() -> Callable[[], float]:
+    return time.monotonic if _BOOT is None else partial(time.clock_gettime, _BOOT)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -17,6 +16,7 @@ from wxtoken_asgi.errors import WxTokenError
 from wxtoken_asgi.manager import ACCESS_TOKEN, JSAPI_TICKET, TokenManager
 from wxtoken_asgi.records import digest
 from wxtoken_asgi.routes import Handler, Row
+from wxtoken_asgi.shortcut import Shortcut
 
 logger = logging.getLogger("wxtoken_asgi")
 
@@ -30,67 +30,31 @@ MOST_TOLD: Final = 1000
 APPLIED: Final = ((b"preference-applied", b"return=representation"),)
 
 
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """A text answer that is made once for each value."""
-
-    held: Held
-    etag: bytes
-    answer: Answer
-    headers: list[tuple[bytes, bytes]] = field(repr=False)
-    body: bytes = field(repr=False)
-
-
 class Endpoints:
     """Answers requests for credentials and for the health of the service.
 
     Args:
         tokens: the manager.
         access: who may read and refresh.
+        shortcut: is told the answers that it may give from then on.
     """
 
-    def __init__(self, tokens: TokenManager, access: Access) -> None:
+    def __init__(self, tokens: TokenManager, access: Access, shortcut: Shortcut) -> None:
         self._tokens = tokens
         self._access = access
-        self._ready: dict[Entry, _Ready] = {}
+        self._shortcut = shortcut
         self._told: set[str] = set()
 
     def rows(self, kind: str) -> Row:
         """`GET`, `HEAD` and `PUT` of a kind of credential."""
-        read = self._reader(kind)
+
+        async def read(app: str, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
+            await self._read(app, kind, scope, send)
 
         async def refresh(app: str, scope: Scope, receive: Receive, send: Send) -> None:
             await self._refresh(app, kind, scope, receive, send)
 
         return Row({"GET": read, "HEAD": read, "PUT": refresh})
-
-    def _reader(self, kind: str) -> Handler:
-        """The hot path: a fresh value as text, to a caller who asks for nothing special.
-
-        One coroutine, and everything that does not change between two requests looked up beforehand.
-        All else goes the long way.
-        """
-        entries, fresh = self._tokens.entries(kind), self._tokens.fresh
-        refusal, ready_of = self._access.refusal, self._ready.get
-
-        async def read(app: str, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
-            entry = entries.get(app)
-            if entry is not None and not scope["query_string"] and refusal(scope) is None:
-                held, ready = fresh(entry), ready_of(entry)
-                if held is not None and ready is not None and ready.held is held:
-                    for name, _ in scope["headers"]:
-                        if name == b"if-none-match":
-                            break
-                    else:
-                        await send(
-                            {"type": "http.response.start", "status": 200, "headers": ready.headers.copy()}
-                        )
-                        body = ready.body if scope["method"] == "GET" else b""
-                        await send({"type": "http.response.body", "body": body})
-                        return
-            await self._read(app, kind, scope, send)
-
-        return read
 
     @property
     def token(self) -> Row:
@@ -142,13 +106,12 @@ class Endpoints:
         return self._json(entry, held) if form == "json" else self._text(entry, held, scope)
 
     def _text(self, entry: Entry, held: Held, scope: Scope) -> Answer:
-        ready = self._ready.get(entry)
-        if ready is None or ready.held is not held:
-            ready = self._ready[entry] = _make_ready(entry, held)
-        for name, value in scope["headers"]:
-            if name == b"if-none-match" and _matches(value, ready.etag):
-                return Answer(304, ((b"etag", ready.etag), NO_STORE))
-        return ready.answer
+        etag = b'"%s"' % digest(entry.account.appid, entry.kind.name, held.value).encode()
+        if any(name == b"if-none-match" and _matches(value, etag) for name, value in scope["headers"]):
+            return Answer(304, ((b"etag", etag), NO_STORE))
+        text = answer(200, TEXT, held.value.encode(), ((b"etag", etag),))
+        self._shortcut.put(entry, held, list(text.headers), text.body)
+        return text
 
     def _json(self, entry: Entry, held: Held) -> Answer:
         clock = self._tokens.clock
@@ -200,12 +163,6 @@ class Endpoints:
         if first:
             self._told.add(refusal)
         logger.log(logging.WARNING if first else logging.DEBUG, "refused: %s", refusal)
-
-
-def _make_ready(entry: Entry, held: Held) -> _Ready:
-    etag = b'"%s"' % digest(entry.account.appid, entry.kind.name, held.value).encode()
-    text = answer(200, TEXT, held.value.encode(), ((b"etag", etag),))
-    return _Ready(held, etag, text, list(text.headers), text.body)
 
 
 def _form(query: bytes) -> str | None:

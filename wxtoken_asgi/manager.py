@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Final, Self
@@ -69,6 +69,11 @@ class TokenManager:
         clock: time and chance, for tests.
         kinds: the table of kinds.
 
+    Attributes:
+        accounts: the accounts.
+        open: the background loop runs.
+        draining: the process is about to end; readiness is red.
+
     Raises:
         ConfigError: an account or option is wrong; the message names it.
     """
@@ -91,6 +96,7 @@ class TokenManager:
         self.accounts = Accounts(accounts)
         self.clock = clock or Clock()
         self.draining = False
+        self.open = False
         self._transport = transport
         self._entries = make_entries(self.accounts, kinds, namespace)
         self._found = _by_app(self._entries.values())
@@ -200,7 +206,7 @@ class TokenManager:
         """How things are, without any secret."""
         tried = [entry for entry in self._entries.values() if entry.tried or entry.wanted]
         return Statistics(
-            open=self._loop is not None,
+            open=self.open,
             fetching=len(self._flights),
             waiting=self._waiter.waiting,
             store_away=self._keeper.away,
@@ -234,14 +240,10 @@ class TokenManager:
         msg = f"account {account.name} can have no {kind}"
         raise NoSuchCredential(msg, account=account.name)
 
-    def entries(self, kind: str) -> Mapping[str, Entry]:
-        """The entries of a kind by account name and by appid."""
-        return self._found.get(kind, {})
-
     def fresh(self, entry: Entry) -> Held | None:
-        """The held value if it can be handed out without looking any further. The hot path."""
+        """The held value, if it can be handed out without looking any further."""
         held, clock = entry.held, self.clock
-        if held is None or self._loop is None:
+        if held is None or not self.open:
             return None
         return held if held.end > clock.monotonic() and held.wall_end > clock.time() else None
 
@@ -262,7 +264,7 @@ class TokenManager:
 
     @property
     def _on_demand(self) -> bool:
-        return self._loop is None and not self._flights.closed
+        return not self.open and not self._flights.closed
 
     # flights
 
@@ -322,7 +324,7 @@ class TokenManager:
         self._closing.push_async_callback(self._hooks.settle, SHUTDOWN_HOOKS_S)
         self._closing.push_async_callback(self._flights.settle, SHUTDOWN_FETCH_S)
         self._closing.push_async_callback(self._stop, loop)
-        self._loop, self._weixin = loop, weixin
+        self._loop, self._weixin, self.open = loop, weixin, True
         self._tasks.start(loop.run, name="wxtoken loop")
 
     async def _stop(self, loop: Loop) -> None:
@@ -331,6 +333,7 @@ class TokenManager:
         await loop.ended.wait()
         self._flights.closed = True
         self._loop = self._weixin = None
+        self.open = False
 
     async def _close(self) -> None:
         try:

@@ -11,9 +11,10 @@ from wxtoken_asgi.answers import error_answer
 from wxtoken_asgi.endpoints import Endpoints
 from wxtoken_asgi.errors import ConfigError
 from wxtoken_asgi.lifespan import run_lifespan
-from wxtoken_asgi.manager import TokenManager
+from wxtoken_asgi.manager import ACCESS_TOKEN, JSAPI_TICKET, TokenManager
 from wxtoken_asgi.pages import Pages
 from wxtoken_asgi.routes import Routes, Row, checked_prefix, route_path
+from wxtoken_asgi.shortcut import Shortcut
 
 STATE_KEY = "wxtoken"
 """Where the manager is found in the lifespan's state: `request.state.wxtoken`."""
@@ -57,7 +58,8 @@ class WxTokenMiddleware:
         self._wrapped = app
         prefix = checked_prefix(prefix)
         access = Access(trusted=trusted, trusted_proxies=trusted_proxies, hosts=hosts)
-        endpoints = Endpoints(tokens, access)
+        shortcut = Shortcut(tokens, access, prefix, {ACCESS_TOKEN: "token", JSAPI_TICKET: "ticket"})
+        endpoints = Endpoints(tokens, access, shortcut)
         pages = Pages(tokens, access, with_ticket=js_config_ticket)
         self._routes = Routes(
             prefix,
@@ -71,6 +73,7 @@ class WxTokenMiddleware:
             wrong_method=endpoints.wrong_method,
         )
         self._heads = self._routes.heads
+        self._ready = shortcut.find
 
     def __repr__(self) -> str:
         return f"<WxTokenMiddleware of {self.tokens!r}>"
@@ -82,6 +85,12 @@ class WxTokenMiddleware:
             if scope.get("root_path"):
                 path = route_path(path, scope["root_path"])
             if path.startswith(self._heads):
+                ready = self._ready(path, scope)
+                if ready is not None:
+                    headers = ready.headers.copy()
+                    await send({"type": "http.response.start", "status": 200, "headers": headers})
+                    await send({"type": "http.response.body", "body": ready.body})
+                    return
                 found = self._routes.find(path, scope["method"])
                 if found is not None:
                     await found[0](found[1], scope, receive, send)

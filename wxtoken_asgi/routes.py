@@ -88,7 +88,7 @@ class Routes:
         self._guest = guest
         self._wrong_method = wrong_method
         self._start = len(prefix) + 1
-        self.heads = (*(f"{prefix}/{word}/" for word in apps), *self._fixed)
+        self.heads = tuple(f"{prefix}/{word}/" for word in apps) if guest else f"{prefix}/"
         """No path is ours that does not start with one of these."""
 
     def find(self, path: str, method: str) -> tuple[Handler, str] | None:

@@ -21,7 +21,7 @@ HOPELESS: Final = frozenset({"permanent", "operator", "state", "quota"})
 
 _BOUND_TO_CONFIGURATION: Final = HOPELESS - {"quota"}
 _BUDGETS: Final = {
-    "calls": "the daily quota of fetches ({limit})",
+    "calls": "the daily quota of fetches ({quota}, of which {limit} may be spent on this)",
     "asked": "the budget of asked-for refreshes ({limit})",
     "blind": "the budget of asked-for refreshes that name no dead token ({limit})",
 }
@@ -47,7 +47,7 @@ def trouble(entry: Entry, error: LastError, retry_in: float) -> WxTokenError:
 
 def spent(entry: Entry, answer: Spent) -> BudgetSpent:
     """The error that callers get while a budget has no room."""
-    what = _BUDGETS[answer.charge.name].format(limit=answer.charge.limit)
+    what = _BUDGETS[answer.charge.name].format(limit=answer.charge.limit, quota=entry.account.daily_quota)
     message = f"{entry}: {what} of 24 hours is used up"
     return BudgetSpent(message, account=entry.account.name, retry_in=answer.retry_in_s)
 

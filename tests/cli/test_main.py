@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from wxtoken_asgi.cli import main
+from wxtoken_asgi.command.cli import main
 
 WRONG_PORT = "port must be 0 to 65535, not 70000"
 STABLE = '[accounts.alpha]\nappid = "wx01"\nsecret = "not-to-be-shown"\n'
@@ -152,6 +152,6 @@ def test_ctrl_c_before_the_server_runs_is_no_traceback(monkeypatch, capsys):
     def interrupted(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("wxtoken_asgi.cli.read", interrupted)
+    monkeypatch.setattr("wxtoken_asgi.command.cli.read", interrupted)
     assert main(["token", "alpha"]) == 1
     assert capsys.readouterr() == ("", "")

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
+from wxtoken_asgi.command.order import HANDED_DOWN, Order
 from wxtoken_asgi.errors import ConfigError
-from wxtoken_asgi.order import HANDED_DOWN, Order
 
 SANDBOX = "http://127.0.0.1:8001"
 STORES = ("WXTOKEN_STORE", "WXTOKEN_STORE_ENV", "WXTOKEN_STORE_FILE")

@@ -12,9 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from wxtoken_asgi.cli import main
+from wxtoken_asgi.command.cli import main
+from wxtoken_asgi.command.serve import address_of, listen, sandbox_beside
 from wxtoken_asgi.manager import TokenManager
-from wxtoken_asgi.serve import address_of, listen, sandbox_beside
 
 TOKEN = "84_" + "Ab-_" * 34
 

@@ -22,7 +22,7 @@ class Served:
     def __init__(self, *argv, cwd, **environ):
         clean = {name: value for name, value in os.environ.items() if not name.startswith("WXTOKEN_")}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "wxtoken_asgi.cli", *argv],
+            [sys.executable, "-m", "wxtoken_asgi.command.cli", *argv],
             cwd=cwd, env=clean | environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         self.guard = threading.Timer(GUARD_S, self.process.kill)

@@ -11,9 +11,9 @@ import threading
 
 import pytest
 
-from wxtoken_asgi import serve
+from wxtoken_asgi.command import serve
+from wxtoken_asgi.command.order import HANDED_DOWN
 from wxtoken_asgi.config import Config
-from wxtoken_asgi.order import HANDED_DOWN
 from wxtoken_asgi.records import Account
 
 

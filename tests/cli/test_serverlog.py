@@ -7,7 +7,7 @@ import logging.config
 
 import pytest
 
-from wxtoken_asgi.serverlog import SANDBOX_THREAD, NoSecrets, QuietSandbox, log_config
+from wxtoken_asgi.command.serverlog import SANDBOX_THREAD, NoSecrets, QuietSandbox, log_config
 
 TOKEN = "84_" + "Ab-_" * 34
 

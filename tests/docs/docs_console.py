@@ -25,7 +25,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 GUARD_S: Final = 60
-WXTOKEN: Final = (sys.executable, "-m", "wxtoken_asgi.cli")
+WXTOKEN: Final = (sys.executable, "-m", "wxtoken_asgi.command.cli")
 SERVES: Final = {"wxtoken serve --sandbox": "8000", "wxtoken sandbox": "8001"}
 """The commands that serve, and the port that the pages show them with."""
 

@@ -9,7 +9,7 @@ import pytest
 from docs_console import Command, Servers, commands
 from docs_pages import PAGES, TWINS, all_blocks, blocks, name, prose
 
-from wxtoken_asgi.cli import _parser
+from wxtoken_asgi.command.cli import _parser
 
 # The Chinese pages show the same commands, as another test makes sure.
 CONSOLE = [page for page in PAGES if blocks(page, "console") and page not in {twin for _, twin in TWINS}]

@@ -27,9 +27,10 @@ from docs_pages import (
 )
 
 import wxtoken_asgi
-from wxtoken_asgi import TokenManager, WxTokenError, WxTokenMiddleware, cli, errors
+from wxtoken_asgi import TokenManager, WxTokenError, WxTokenMiddleware, errors
+from wxtoken_asgi.command import cli
+from wxtoken_asgi.config.settings import SETTINGS
 from wxtoken_asgi.errcodes import ErrorClass, classify
-from wxtoken_asgi.settings import SETTINGS
 
 PACKAGE = ROOT / "wxtoken_asgi"
 NEVER_ANSWERED = {"error", "config", "wrong_loop"}
@@ -225,7 +226,7 @@ def test_the_flags_of_the_table_are_those_of_the_command():
 @pytest.mark.parametrize("page", [DOCS / "configuration.md"], ids=name)
 def test_every_flag_of_the_commands_is_on_the_page(page):
     text = page.read_text(encoding="utf-8")
-    source = (PACKAGE / "cli.py").read_text(encoding="utf-8")
+    source = (PACKAGE / "command" / "cli.py").read_text(encoding="utf-8")
     assert all(f"`{flag}" in text or f" {flag}" in text for flag in re.findall(r'"(--[a-z-]+)"', source))
 
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from wxtoken_asgi import ConfigError, WxTokenMiddleware
+from wxtoken_asgi import ConfigError, TokenManager, WxTokenMiddleware
 from wxtoken_asgi.answers import json_answer
 from wxtoken_asgi.endpoints import NOT_ALLOWED
 
@@ -129,12 +129,11 @@ async def test_a_flood_of_refused_addresses_does_not_flood_log_and_memory(world,
 async def test_strangers_are_refused_before_an_account_is_looked_up(
     world, monkeypatch, method, path, anyio_backend
 ):
+    def look(*arguments):
+        raise AssertionError("an account was looked up")
+
     async with running(world) as center:
-
-        def look(*arguments):
-            raise AssertionError("an account was looked up")
-
-        monkeypatch.setattr(type(center.tokens.accounts), "get", look)
+        monkeypatch.setattr(TokenManager, "entry", look)
         answer = await center.raw(method, path, peer="10.0.0.1")
         assert (answer.status, answer.body) == (403, b"" if method == "HEAD" else BODY)
         with pytest.raises(AssertionError, match="looked up"):

@@ -125,7 +125,7 @@ def expected(cell: Cell) -> Outcome:
     server = SERVERS[cell.server]
     if not server.lifespan:
         # one warning, at the first token: they are fetched on demand
-        return Outcome(serves=True, code=server.stopped, journal=("log WARNING manager",))
+        return Outcome(serves=True, code=server.stopped, journal=("log WARNING demand",))
     if cell.mode == "refuses":
         return Outcome(serves=False, code=server.refused, journal=("open", "closed"))
     if cell.mode == "no-lifespan":

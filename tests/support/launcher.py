@@ -200,7 +200,7 @@ class Launcher:
         port = str(settings.pop("port", 0))
         environ = settings.pop("environ", {})
         config = self.config(accounts, **settings)
-        command = ("-m", "wxtoken_asgi.cli", "serve", "--config", config, "--port", port, *argv)
+        command = ("-m", "wxtoken_asgi.command.cli", "serve", "--config", config, "--port", port, *argv)
         return self.service(*command, marker="listening on", name="serve", **environ)
 
 

@@ -8,8 +8,8 @@ import textwrap
 import pytest
 
 from wxtoken_asgi.config import Config, load
+from wxtoken_asgi.config.settings import ACCOUNT, SETTINGS, TOP, reference
 from wxtoken_asgi.records import Account
-from wxtoken_asgi.settings import ACCOUNT, SETTINGS, TOP, reference
 
 SECRET = "5f4dcc3b5aa765d61d8327deb882cf99"
 ALPHA = f"""

@@ -7,8 +7,8 @@ import textwrap
 import pytest
 
 from wxtoken_asgi.config import load
+from wxtoken_asgi.config.settings import ACCOUNT, TOP
 from wxtoken_asgi.errors import ConfigError
-from wxtoken_asgi.settings import ACCOUNT, TOP
 
 SECRET = "5f4dcc3b5aa765d61d8327deb882cf99"
 LINK = "; it looks like a service link of Kubernetes: set enableServiceLinks to false"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from wxtoken_asgi.cli import main
+from wxtoken_asgi.command.cli import main
 
 for path in sys.argv[1:]:
     print(main(["serve", "--config", path]))

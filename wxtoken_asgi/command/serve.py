@@ -19,13 +19,13 @@ from urllib.parse import quote, urlsplit
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from wxtoken_asgi.command.order import Order
+from wxtoken_asgi.command.serverlog import SANDBOX_THREAD, log_config
 from wxtoken_asgi.config import Config, import_object
 from wxtoken_asgi.errors import ConfigError
 from wxtoken_asgi.manager import TokenManager
 from wxtoken_asgi.middleware import WxTokenMiddleware
-from wxtoken_asgi.order import Order
 from wxtoken_asgi.sandbox import demo
-from wxtoken_asgi.serverlog import SANDBOX_THREAD, log_config
 
 _GRACE_S: Final = 20
 _SANDBOX_GRACE_S: Final = 1
@@ -134,7 +134,7 @@ def run(config: Config, sock: socket.socket, *, log_level: str, access_log: bool
         The exit code.
     """
     options = _options(
-        "wxtoken_asgi.serve:create_app",
+        "wxtoken_asgi.command.serve:create_app",
         factory=True,
         workers=config.workers,
         log_config=log_config(log_level),

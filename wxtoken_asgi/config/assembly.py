@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from wxtoken_asgi.config.layers import Entries, Entry, Table, complaint, read_file, read_text
+from wxtoken_asgi.config.settings import ACCOUNT, TOP, closest
+from wxtoken_asgi.config.shapes import shown
 from wxtoken_asgi.errors import ConfigError
-from wxtoken_asgi.layers import Entries, Entry, Table, complaint, read_file, read_text
 from wxtoken_asgi.records import Account
-from wxtoken_asgi.settings import ACCOUNT, TOP, closest
-from wxtoken_asgi.shapes import shown
 
 _SHARED: Final = tuple(name for name in TOP if name in ACCOUNT)
 

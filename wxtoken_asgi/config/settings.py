@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from wxtoken_asgi.access import DEFAULT_TRUSTED
+from wxtoken_asgi.config.shapes import NUMBER, SWITCH, TEXT, WHOLE, WORDS, Shape, shown, sort
 from wxtoken_asgi.records import DEFAULT_API_BASE
-from wxtoken_asgi.shapes import NUMBER, SWITCH, TEXT, WHOLE, WORDS, Shape, shown, sort
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from wxtoken_asgi.command.ask import Asked, read
+from wxtoken_asgi.command.order import Order
+from wxtoken_asgi.config.settings import TOP
 from wxtoken_asgi.errors import ConfigError, WxTokenError
-from wxtoken_asgi.order import Order
-from wxtoken_asgi.reader import Asked, read
-from wxtoken_asgi.settings import TOP
 
 _LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _FLAGS: Final = ("host", "port", "workers", "prefix", "store", "app")
@@ -157,7 +157,7 @@ def _server() -> Any:
         if importlib.util.find_spec(name) is None:
             msg = f"{name} is missing: pip install 'wxtoken-asgi[server]'"
             raise ConfigError(msg)
-    return importlib.import_module("wxtoken_asgi.serve")
+    return importlib.import_module("wxtoken_asgi.command.serve")
 
 
 def _token(args: argparse.Namespace) -> int:

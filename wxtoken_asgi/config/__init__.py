@@ -12,9 +12,8 @@ from typing import Any, Final
 
 from wxtoken_asgi.access import DEFAULT_TRUSTED
 from wxtoken_asgi.accounts import Accounts
-from wxtoken_asgi.assembly import build_account, check_shared, include, named, over, resolve
-from wxtoken_asgi.errors import ConfigError
-from wxtoken_asgi.layers import (
+from wxtoken_asgi.config.assembly import build_account, check_shared, include, named, over, resolve
+from wxtoken_asgi.config.layers import (
     CONFIG,
     Entries,
     Layer,
@@ -25,6 +24,7 @@ from wxtoken_asgi.layers import (
     read_flags,
     read_variables,
 )
+from wxtoken_asgi.errors import ConfigError
 from wxtoken_asgi.manager import TokenManager
 from wxtoken_asgi.middleware import WxTokenMiddleware
 from wxtoken_asgi.records import DEFAULT_API_BASE, Account
@@ -35,7 +35,7 @@ _NO_FLAGS: Final[Mapping[str, object]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All settings, checked; the table `wxtoken_asgi.settings.SETTINGS` says what each means.
+    """All settings, checked; the table `wxtoken_asgi.config.settings.SETTINGS` says what each means.
 
     Args:
         store: the store's URL, or None where none was written.

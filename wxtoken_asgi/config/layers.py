@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from wxtoken_asgi.config.settings import ACCOUNT, TOP, Setting, closest, misplaced
+from wxtoken_asgi.config.shapes import shown
 from wxtoken_asgi.errors import ConfigError
-from wxtoken_asgi.settings import ACCOUNT, TOP, Setting, closest, misplaced
-from wxtoken_asgi.shapes import shown
 
 PREFIX: Final = "WXTOKEN_"
 CONFIG: Final = "WXTOKEN_CONFIG"

@@ -1,0 +1,1 @@
+"""`wxtoken`: the command line, and the server that it starts."""
