@@ -212,6 +212,8 @@ class Access:
 
     def _is_local(self, value: bytes) -> bool:
         """Whether a `Host` names this machine. Only those that do are remembered: they are few and short."""
+        if value in self.local:
+            return True
         match = _HOST.fullmatch(value.decode("latin-1"))
         host = _canonical(match[1]) if match else ""
         address = parse_address(host.strip("[]"))
