@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -169,3 +170,17 @@ def make_entries(accounts: Accounts, kinds: Kinds, namespace: str) -> dict[tuple
                 msg = f"account {account.name}: tickets: there is no ticket {word!r}"
                 raise ConfigError(msg)
     return entries
+
+
+def by_app(entries: Iterable[Entry]) -> dict[str, dict[str, Entry]]:
+    """The entries of each kind, by account name and by appid."""
+    found: dict[str, dict[str, Entry]] = {}
+    for entry in entries:
+        of_kind = found.setdefault(entry.kind.name, {})
+        of_kind[entry.account.name] = of_kind[entry.account.appid] = entry
+    return found
+
+
+def asked_often(entries: Iterable[Entry]) -> int:
+    """How many are asked for every few minutes: those that WeChat renews inside a window of its own."""
+    return sum(entry.kind.policy.window_s > 0 for entry in entries)

@@ -16,7 +16,7 @@ from wxtoken_asgi import jssdk, policy
 from wxtoken_asgi.accounts import Accounts
 from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.demand import OnDemand
-from wxtoken_asgi.entries import Entry, Held, make_entries
+from wxtoken_asgi.entries import Entry, Held, asked_often, by_app, make_entries
 from wxtoken_asgi.errors import (
     ConfigError,
     HostNotAllowed,
@@ -99,10 +99,10 @@ class TokenManager:
         self.open = False
         self._transport = transport
         self._entries = make_entries(self.accounts, kinds, namespace)
-        self._found = _by_app(self._entries.values())
+        self._found = by_app(self._entries.values())
         self._by_credential = {entry.credential: entry for entry in self._entries.values()}
         self._wanted = [entry for entry in self._entries.values() if entry.wanted]
-        self._ask_every = policy.ask_every(ask_every, _stable_fleet(self._wanted))
+        self._ask_every = policy.ask_every(ask_every, asked_often(self._wanted))
         self._tasks = Tasks()
         self._hooks = Hooks(on_token=on_token, on_ticket=on_ticket, on_error=on_error, tasks=self._tasks)
         self._keeper = Keeper(_store(store, self.accounts, kinds, self.clock), self.clock)
@@ -345,18 +345,6 @@ class TokenManager:
 @asynccontextmanager
 async def _borrowed(weixin: Weixin) -> AsyncIterator[Weixin]:
     yield weixin
-
-
-def _by_app(entries: Iterable[Entry]) -> dict[str, dict[str, Entry]]:
-    found: dict[str, dict[str, Entry]] = {}
-    for entry in entries:
-        of_kind = found.setdefault(entry.kind.name, {})
-        of_kind[entry.account.name] = of_kind[entry.account.appid] = entry
-    return found
-
-
-def _stable_fleet(wanted: list[Entry]) -> int:
-    return sum(entry.kind.policy.window_s > 0 for entry in wanted)
 
 
 def _store(store: str | Store | None, accounts: Accounts, kinds: Kinds, clock: Clock) -> Store:

@@ -13,7 +13,10 @@ import threading
 import httpx
 import pytest
 
+from support.secrets import value_shaped
+
 GUARD_S = 60
+SECRETS = ("not-to-be-shown", "sandbox-secret")
 
 
 class Served:
@@ -59,8 +62,11 @@ class Served:
             self.process.kill()
             self.guard.cancel()
             self.reader.join()
+            said = self.err + self.process.stdout.read()
             self.process.stdout.close()
             self.process.stderr.close()
+            assert not value_shaped(said)
+            assert not any(secret in said for secret in SECRETS)
 
 
 @pytest.fixture

@@ -6,8 +6,10 @@ import base64
 
 import pytest
 
+from wxtoken_asgi.sandbox import Sandbox
+
 from support.launcher import Launcher
-from support.secrets import HEAD, Vault, forms
+from support.secrets import HEAD, Vault, forms, value_shaped
 
 SECRET = "0123456789abcdef+/%&=fedcba9876543210"
 FORMS = list(forms(SECRET))
@@ -79,3 +81,12 @@ def test_the_vault_of_this_run_knows_its_sandboxes_tokens(launch, wechat, vault)
     vault.add("access_token", token)
     vault.add("ticket", ticket)
     assert len(vault) == known + 1
+
+
+def test_what_has_the_shape_of_a_value_is_seen():
+    sandbox = Sandbox()
+    sandbox.add("wx0000000000000001", "secret")
+    token = sandbox.outside_fetch("wx0000000000000001")
+    assert value_shaped(f"GET /token/{token} 200") == [token]
+    assert value_shaped("ticket: " + "aZ-_9" * 17 + "x") == ["aZ-_9" * 17 + "x"]
+    assert not value_shaped("1790000000_new access_token of account alpha, good for 7170 s")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from matrix_cells import SERVERS, Cell, Outcome, expected
 
+_TOKEN = re.compile(r"\b\d{1,4}_[\w-]{100,}")
 START_S = 20.0  # a cold import on a busy machine
 STOP_S = 10.0  # from SIGTERM to the end
 _FOLDER = Path(__file__).parent
@@ -57,6 +59,8 @@ def run_cell(cell: Cell, api_base: str) -> Result:
             serves = run.watch()
         outcome = Outcome(serves, run.code, run.journal())
         output = run.output()
+    if _TOKEN.search(output) or "sandbox-secret" in output:
+        run.faults.append("a token is in the server's output")
     if outcome != expected(cell):
         run.faults.append(f"expected: {expected(cell)}")
     if cell.mode == "refuses" and SERVERS[cell.server].lifespan and "no database" not in output:
