@@ -29,8 +29,6 @@ APPS = {
     "prefix": ("passed on (/wx)  ", "owner", "bare_item", "/api/items/17"),
 }
 
-CONNECTIONS = 32
-
 
 class Server:
     """A uvicorn process on a free loopback port."""
@@ -73,19 +71,19 @@ class Server:
         self.process.wait(10)
 
 
-def ask(server: Server, path: str, requests: int) -> float:
-    """CPU microseconds per request, asked over several connections at a time as a busy server is."""
+def ask(server: Server, path: str, requests: int, at_once: int = 1) -> float:
+    """CPU microseconds per request, asked over so many kept-alive connections at once."""
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nAccept: */*\r\nUser-Agent: b\r\n\r\n"
     with ExitStack() as stack:
-        connections = [stack.enter_context(connected(server.port)) for _ in range(CONNECTIONS)]
+        connections = [stack.enter_context(connected(server.port)) for _ in range(at_once)]
         lengths = [exchange(connection, request.encode()) for connection in connections]
         begun = server.cpu_ns()
-        for _ in range(requests // CONNECTIONS):
+        for _ in range(requests // at_once):
             for connection in connections:
                 connection.sendall(request.encode())
             for connection, length in zip(connections, lengths, strict=True):
                 receive(connection, length)
-        return (server.cpu_ns() - begun) / (requests // CONNECTIONS * CONNECTIONS) / 1000
+        return (server.cpu_ns() - begun) / (requests // at_once * at_once) / 1000
 
 
 def connected(port: int) -> socket.socket:
@@ -105,18 +103,18 @@ def receive(connection: socket.socket, length: int) -> None:
         length -= len(connection.recv(65536))
 
 
-def compare(which: str, *, rounds: int, requests: int) -> float:
+def compare(which: str, *, rounds: int, requests: int, at_once: int) -> float:
     """Print and return the median ratio of CPU per request."""
     what, ours, bare, path = APPS[which]
     servers = [Server(ours), Server(bare)]
     try:
         for server in servers:
             server.wait(path)
-            ask(server, path, requests)
+            ask(server, path, requests, at_once)
         pairs = []
         for turn in range(rounds):
             order = servers if turn % 2 else servers[::-1]
-            cost = {server: ask(server, path, requests) for server in order}
+            cost = {server: ask(server, path, requests, at_once) for server in order}
             pairs.append((cost[servers[0]], cost[servers[1]]))
     finally:
         for server in servers:
@@ -127,7 +125,7 @@ def compare(which: str, *, rounds: int, requests: int) -> float:
     print(
         f"{what}: {mine:.1f} µs CPU per request, bare {its:.1f} µs, ratio {statistics.median(ratios):.3f} "
         f"(quartiles {quarters[0]:.3f}-{quarters[2]:.3f}, all {ratios[0]:.3f}-{ratios[-1]:.3f}), "
-        f"{rounds} rounds"
+        f"{rounds} rounds, {at_once} connection{'s' * (at_once > 1)}"
     )
     return statistics.median(ratios)
 
@@ -136,11 +134,12 @@ def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=150)
     parser.add_argument("--requests", type=int, default=640)
+    parser.add_argument("--connections", type=int, default=1)
     parser.add_argument("--which", choices=APPS, action="append")
     options = parser.parse_args()
     os.sched_setaffinity(0, CLIENT_CORES)
     for which in options.which or APPS:
-        compare(which, rounds=options.rounds, requests=options.requests)
+        compare(which, rounds=options.rounds, requests=options.requests, at_once=options.connections)
 
 
 if __name__ == "__main__":

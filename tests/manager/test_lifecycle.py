@@ -9,6 +9,7 @@ import anyio
 
 from wxtoken_asgi import NotReady, TokenManager, WrongLoop
 from wxtoken_asgi.clock import Clock
+from wxtoken_asgi.flights import Flight
 from wxtoken_asgi.stores import MemoryStore
 
 from support.virtual import VirtualClock
@@ -223,3 +224,13 @@ def test_a_repr_tells_nothing(world):
     assert repr(tokens) == "<TokenManager of 2 accounts>"
     assert repr(tokens.entry("alpha", "access_token")) == "<access_token of account alpha>"
     assert isinstance(tokens, TokenManager)
+
+
+async def test_a_flight_that_was_replaced_by_another_loops_leaves_that_one_alone(world):
+    world.sandbox.fail("slow", times=1, seconds=1)
+    tokens = world.manager(world.account("beta"))
+    entry = tokens.entry("beta", "access_token")
+    mine = tokens._flights.join(entry)
+    entry.flight = other = Flight(mine.reason, seen=0, blind=False, urgent=True)
+    await mine.done.wait()
+    assert entry.flight is other

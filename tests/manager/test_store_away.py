@@ -338,3 +338,12 @@ async def test_what_is_due_is_never_refused_for_what_was_asked_for(world, store)
             await anyio.sleep(301)
         assert refused > 100
         assert world.count("token") <= 60
+
+
+async def test_on_demand_a_due_token_of_the_old_endpoint_is_left_alone_too(world, store):
+    tokens = world.manager(world.account("beta"), store=store)
+    held = await tokens.access_token("beta")
+    await anyio.sleep(4400)
+    store.faults["*"] = "away"
+    assert await tokens.access_token("beta") == held
+    assert world.count("token") == 1

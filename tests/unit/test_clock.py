@@ -48,3 +48,19 @@ def test_a_fixed_seed_stays_fixed():
     clock.reseed()
     assert clock.random is first
     assert drawn(clock) == drawn(Clock(seed=7))
+
+
+def test_a_clock_of_ones_own_may_replace_one_of_the_two_and_keep_the_other():
+    class Late(Clock):
+        def time(self):
+            return super().time() - 3600
+
+    class Later(Clock):
+        def monotonic(self):
+            return super().monotonic() + 3600
+
+    clock = Clock()
+    assert clock.time() - Late().time() == pytest.approx(3600, abs=5)
+    assert Late().monotonic() == pytest.approx(clock.monotonic(), abs=5)
+    assert Later().monotonic() - clock.monotonic() == pytest.approx(3600, abs=5)
+    assert Later().time() == pytest.approx(clock.time(), abs=5)
