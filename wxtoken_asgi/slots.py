@@ -20,11 +20,6 @@ class Slots:
         self._urgent: dict[object, anyio.Event] = {}
         self._patient: dict[object, anyio.Event] = {}
 
-    @property
-    def queued(self) -> int:
-        """How many wait for a place."""
-        return len(self._urgent) + len(self._patient)
-
     def promote(self, who: object) -> None:
         """A caller waits for it now."""
         event = self._patient.pop(who, None)
