@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from wxtoken_asgi.errors import ConfigError
 from wxtoken_asgi.records import Account
@@ -32,6 +32,11 @@ class Accounts:
     def get(self, app: str) -> Account | None:
         """The account whose name or appid this is, or None."""
         return self._by_app.get(app)
+
+    @property
+    def apps(self) -> Collection[str]:
+        """All names and appids."""
+        return self._by_app.keys()
 
     def __iter__(self) -> Iterator[Account]:
         return iter(self._accounts)

@@ -6,9 +6,23 @@ import random
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 _BOOT: Final = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+class Moment(NamedTuple):
+    """What a machine's clocks say at one moment, in seconds.
+
+    Args:
+        wall: the wall clock, since 1970.
+        now: the monotonic clock, a suspended machine's sleep included.
+        ticks: the monotonic clock, without it.
+    """
+
+    wall: float
+    now: float
+    ticks: float
 
 
 class Clock:
@@ -24,8 +38,8 @@ class Clock:
     def __init__(self, seed: int | None = None) -> None:
         self._seed = seed
         self.random = random.Random(seed)
-        if type(self) is Clock:  # the hot path looks at both clocks: the C functions themselves are quicker
-            vars(self).update(time=time.time, monotonic=_monotonic())
+        if type(self) is Clock:  # the hot path looks at two clocks: the C functions themselves are quicker
+            vars(self).update(time=time.time, monotonic=_monotonic(), ticks=time.monotonic)
 
     def time(self) -> float:
         """Wall-clock time: seconds since 1970. It may step."""
@@ -34,6 +48,14 @@ class Clock:
     def monotonic(self) -> float:
         """Seconds since boot, never stepping; a suspended machine's sleep counts, where it can be known."""
         return _monotonic()()
+
+    def ticks(self) -> float:
+        """The quickest clock that never goes back; a suspended machine's sleep need not count."""
+        return self.monotonic()
+
+    def moment(self) -> Moment:
+        """What all of them say now."""
+        return Moment(self.time(), self.monotonic(), self.ticks())
 
     def reseed(self) -> None:
         """Draw a new random state, unless a fixed seed was asked for."""

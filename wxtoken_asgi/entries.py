@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wxtoken_asgi.accounts import Accounts
-from wxtoken_asgi.clock import Clock
+from wxtoken_asgi.clock import Clock, Moment
 from wxtoken_asgi.errors import ConfigError
 from wxtoken_asgi.kinds import Kind, Kinds
 from wxtoken_asgi.policy import State, state_of
@@ -27,6 +27,7 @@ class Held:
         version: the record's.
         wall_end: when it ends by the wall clock.
         end: when it ends by the monotonic clock.
+        ticks_end: when it ends by the clock that does not count a suspended machine's sleep.
         ask_at: when it is due, by the monotonic clock.
     """
 
@@ -34,6 +35,7 @@ class Held:
     version: int
     wall_end: float
     end: float
+    ticks_end: float
     ask_at: float
 
     def left(self, clock: Clock) -> float:
@@ -109,29 +111,33 @@ class Entry:
             return 0.0
         return max(self.wait_until - clock.monotonic(), 0.0)
 
-    def adopt(self, record: Record, *, wall: float, now: float) -> bool:
+    def adopt(self, record: Record, at: Moment) -> bool:
         """Take over what the store said, unless something newer is held.
 
         Args:
             record: the store's answer.
-            wall: the wall clock's time just before the store was asked.
-            now: the monotonic clock's.
+            at: the moment just before the store was asked.
 
         Returns:
             Whether the value is a new one.
         """
-        self.compared_at = now
+        self.compared_at = at.now
         held = self.held
         known = held.version if held is not None else 0
         if record.version < known:
             return False
         self.error, self.attempts = record.error, record.attempts
-        self.wait_until = now + record.wait_s
+        self.wait_until = at.now + record.wait_s
         self.tried = self.tried or record.value is not None or record.error is not None
         if record.value is None:
             return False
         self.held = Held(
-            record.value, record.version, wall + record.ttl_s, now + record.ttl_s, now + record.ask_in_s
+            record.value,
+            record.version,
+            wall_end=at.wall + record.ttl_s,
+            end=at.now + record.ttl_s,
+            ticks_end=at.ticks + record.ttl_s,
+            ask_at=at.now + record.ask_in_s,
         )
         return record.version > known
 

@@ -13,7 +13,7 @@ import anyio
 from anyio.lowlevel import EventLoopToken, current_token
 
 from wxtoken_asgi import policy
-from wxtoken_asgi.clock import Clock
+from wxtoken_asgi.clock import Clock, Moment
 from wxtoken_asgi.entries import Entry, Held
 from wxtoken_asgi.errors import StoreError, StoreFormatError
 from wxtoken_asgi.policy import State
@@ -139,7 +139,7 @@ class Keeper:
             BudgetSpent: a budget has no room.
             StoreError: the store is away, and this fetch may not do without it.
         """
-        wall, now = self.clock.time(), self.clock.monotonic()
+        at = self.clock.moment()
         try:
             answers = await self.ask(self.store.claim([claim], owner=self.owner, lease_s=LEASE_S))
         except StoreError as error:
@@ -148,7 +148,7 @@ class Keeper:
         if isinstance(claimed, Behind):
             await self.restore([entry])
             return Busy(claimed.record, RESTORED_S)
-        entry.adopt(claimed.record, wall=wall, now=now)
+        entry.adopt(claimed.record, at)
         if isinstance(claimed, Wait):
             raise trouble(entry, claimed.error, claimed.retry_in_s)
         if isinstance(claimed, Spent):
@@ -183,11 +183,11 @@ class Keeper:
         Returns:
             What is held now, if it is new and this fetch brought it.
         """
-        wall, now = self.clock.time(), self.clock.monotonic()
+        at = self.clock.moment()
         for attempt in range(COMMIT_TRIES if leased else 0):
             if attempt:
                 await anyio.sleep(policy.SHORTEST_WAIT_S)
-            late_s = self.clock.monotonic() - now
+            late_s = self.clock.monotonic() - at.now
             say = replace(commit, ttl_s=commit.ttl_s - late_s, ask_in_s=commit.ask_in_s - late_s)
             try:
                 committed = (await self.ask(self.store.commit([say])))[0]
@@ -195,39 +195,37 @@ class Keeper:
                 continue
             if not committed.taken:
                 logger.warning("%s came too late: another worker has fetched it since", entry)
-            new = entry.adopt(committed.record, wall=wall, now=now)
+            new = entry.adopt(committed.record, at)
             return entry.held if new and committed.taken else None
-        return self._hold_unsaved(entry, commit, wall=wall, now=now)
+        return self._hold_unsaved(entry, commit, at)
 
-    def _hold_unsaved(self, entry: Entry, commit: Commit, *, wall: float, now: float) -> Held | None:
+    def _hold_unsaved(self, entry: Entry, commit: Commit, at: Moment) -> Held | None:
         held = entry.held
         version = held.version if held is not None and held.value == commit.value else commit.fence
-        new = entry.adopt(
-            Record(entry.credential, version, commit.value, commit.ttl_s, commit.ask_in_s), wall=wall, now=now
-        )
+        new = entry.adopt(Record(entry.credential, version, commit.value, commit.ttl_s, commit.ask_in_s), at)
         self.unsaved.add(entry)
         logger.warning("the store is away: %s is held in memory until it is back", entry)
         return entry.held if new else None
 
     async def fail(self, entry: Entry, fail: Fail, *, leased: bool) -> None:
         """Say that a fetch brought nothing; while the store is away only this process knows."""
-        wall, now = self.clock.time(), self.clock.monotonic()
+        at = self.clock.moment()
         if leased:
             try:
                 record = (await self.ask(self.store.fail([fail])))[0]
             except StoreError:
                 pass
             else:
-                entry.adopt(record, wall=wall, now=now)
+                entry.adopt(record, at)
                 return
-        self._fail_alone(entry, fail, wall=wall, now=now)
+        self._fail_alone(entry, fail, at)
 
-    def _fail_alone(self, entry: Entry, fail: Fail, *, wall: float, now: float) -> None:
+    def _fail_alone(self, entry: Entry, fail: Fail, at: Moment) -> None:
         record = entry.record(self.clock)
         if record is not None and fail.cut is not None:
             ttl_s, ask_in_s = min(record.ttl_s, fail.cut.ttl_s), min(record.ask_in_s, fail.cut.ask_in_s)
-            entry.adopt(replace(record, ttl_s=ttl_s, ask_in_s=ask_in_s), wall=wall, now=now)
-        entry.error, entry.wait_until = fail.error, now + fail.wait_s
+            entry.adopt(replace(record, ttl_s=ttl_s, ask_in_s=ask_in_s), at)
+        entry.error, entry.wait_until = fail.error, at.now + fail.wait_s
         entry.attempts += fail.error is not None
 
     async def load(self, entries: list[Entry]) -> None:
@@ -236,14 +234,14 @@ class Keeper:
         Raises:
             StoreError: it did not answer.
         """
-        wall, now = self.clock.time(), self.clock.monotonic()
+        at = self.clock.moment()
         records = await self.ask(self.store.read([entry.credential for entry in entries]))
         lost: list[Entry] = []
         for entry, record in zip(entries, records, strict=True):
             if entry.held is not None and record.version < entry.held.version:
                 lost.append(entry)
             else:
-                entry.adopt(record, wall=wall, now=now)
+                entry.adopt(record, at)
         await self.restore(lost)
 
     async def save(self) -> None:
@@ -262,11 +260,11 @@ class Keeper:
         Raises:
             StoreError: it did not answer.
         """
-        wall, now = self.clock.time(), self.clock.monotonic()
+        at = self.clock.moment()
         lost = {entry.credential: entry for entry in entries}
         records = [record for entry in entries if (record := entry.record(self.clock)) is not None]
         if not records:
             return
         logger.warning("%d records that the store does not have are restored", len(records))
         for record in await self.ask(self.store.restore(records)):
-            lost[record.credential].adopt(record, wall=wall, now=now)
+            lost[record.credential].adopt(record, at)

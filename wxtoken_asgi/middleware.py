@@ -68,11 +68,11 @@ class WxTokenMiddleware:
                 "health/live": Row({"GET": endpoints.live, "HEAD": endpoints.live}),
                 "health/ready": Row({"GET": endpoints.ready, "HEAD": endpoints.ready}),
             },
-            known=lambda app: tokens.accounts.get(app) is not None,
-            guest=app is not None and not prefix,
+            guest_of=tokens.accounts.apps if app is not None and not prefix else None,
             wrong_method=endpoints.wrong_method,
         )
-        self._heads = self._routes.heads
+        self._claims = self._routes.claims
+        self._first, self._beyond = self._routes.span
         self._ready = shortcut.find
 
     def __repr__(self) -> str:
@@ -80,24 +80,28 @@ class WxTokenMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or hand it on untouched."""
-        if scope["type"] == "http":
+        try:
             path = scope["path"]
-            if scope.get("root_path"):
+            if scope["root_path"]:
                 path = route_path(path, scope["root_path"])
-            if path.startswith(self._heads):
-                ready = self._ready(path, scope)
-                if ready is not None:
-                    headers = ready.headers.copy()
-                    await send({"type": "http.response.start", "status": 200, "headers": headers})
-                    await send({"type": "http.response.body", "body": ready.body})
-                    return
-                found = self._routes.find(path, scope["method"])
-                if found is not None:
-                    await found[0](found[1], scope, receive, send)
-                    return
-        elif scope["type"] == "lifespan":
-            await self._lifespan(scope, receive, send)
-            return
+        except KeyError:  # no path: the lifespan; no root_path: there is none
+            if scope["type"] == "lifespan":
+                await self._lifespan(scope, receive, send)
+                return
+            path = scope.get("path", "")
+        claims = self._claims
+        claimed = path in claims if claims is not None else self._first <= path < self._beyond
+        if claimed and scope["type"] == "http":
+            ready = self._ready(path, scope)
+            if ready is not None:
+                headers = ready.headers.copy()
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                await send({"type": "http.response.body", "body": ready.body})
+                return
+            found = self._routes.find(path, scope["method"])
+            if found is not None:
+                await found[0](found[1], scope, receive, send)
+                return
         await self.app(scope, receive, send)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from starlette.types import Receive, Scope, Send
@@ -12,6 +12,8 @@ from wxtoken_asgi.errors import ConfigError
 
 Handler = Callable[[str, Scope, Receive, Send], Awaitable[None]]
 _PREFIX: Final = re.compile(r"(/[^/?#%\s]+)*")  # it is compared with paths that are decoded already
+
+_AFTER_SLASH: Final = chr(ord("/") + 1)
 
 
 def _no_headers(app: str, scope: Scope) -> Sequence[tuple[bytes, bytes]]:  # noqa: ARG001
@@ -67,9 +69,13 @@ class Routes:
         prefix: below which everything lies.
         apps: the rows `{prefix}/{word}/{app}`.
         fixed: the rows `{prefix}/{path}`, for owners.
-        known: whether an account has this name or appid.
-        guest: the app that we wrap owns the paths: only what is certainly meant for us is claimed.
+        guest_of: the names and appids of the accounts, if the app that we wrap owns the paths: then only
+            what is certainly meant for us is claimed.
         wrong_method: answers a claimed path asked with a method that it does not know.
+
+    Attributes:
+        claims: as guests, all paths that are ours; None: we own what lies in `span`.
+        span: as owners, the first path that may be ours and the first beyond.
     """
 
     def __init__(
@@ -78,21 +84,18 @@ class Routes:
         *,
         apps: Mapping[str, Row],
         fixed: Mapping[str, Row],
-        known: Callable[[str], bool],
-        guest: bool,
+        guest_of: Iterable[str] | None,
         wrong_method: Callable[[str, Row], Handler],
     ) -> None:
         self._apps = apps
-        self._fixed = {} if guest else {f"{prefix}/{path}": row for path, row in fixed.items()}
-        self._known = known
-        self._guest = guest
+        self._fixed = {f"{prefix}/{path}": row for path, row in fixed.items()}
         self._wrong_method = wrong_method
         self._start = len(prefix) + 1
-        self.heads = tuple(f"{prefix}/{word}/" for word in apps) if guest else f"{prefix}/"
-        """No path is ours that does not start with one of these."""
+        self.claims = None if guest_of is None else _claims(prefix, apps, guest_of)
+        self.span = (f"{prefix}/", f"{prefix}{_AFTER_SLASH}")
 
     def find(self, path: str, method: str) -> tuple[Handler, str] | None:
-        """What answers this request, and the `{app}` in its path; None: it is not ours."""
+        """What answers a request for a claimed path, and the `{app}` in it; None: it is not ours."""
         word, _, app = path[self._start :].partition("/")
         app = app.removesuffix("/")
         row = self._apps.get(word) if app and "/" not in app else None
@@ -101,6 +104,11 @@ class Routes:
         if row is None:
             return None
         handler = row.handlers.get(method)
-        if self._guest:
-            return (handler, app) if handler is not None and self._known(app) else None
-        return handler or self._wrong_method(word, row), app
+        if handler is None and self.claims is None:
+            handler = self._wrong_method(word, row)
+        return None if handler is None else (handler, app)
+
+
+def _claims(prefix: str, words: Iterable[str], apps: Iterable[str]) -> frozenset[str]:
+    """Looked up for every request that passes: a set is quicker than any match."""
+    return frozenset(f"{prefix}/{word}/{app}{slash}" for app in apps for word in words for slash in ("", "/"))

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from wxtoken_asgi.access import HTTP_1_1_OR_LATER, WATCHED, Access
 from wxtoken_asgi.entries import Entry, Held
 from wxtoken_asgi.manager import TokenManager
+
+_SPECIAL: Final = WATCHED | {b"if-none-match"}
+_REMEMBERED: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,32 +66,63 @@ class Shortcut:
 def _finder(
     ready: Mapping[str, Ready], tokens: TokenManager, access: Access
 ) -> Callable[[str, Mapping[str, Any]], Ready | None]:
-    """One function that calls no other, with all it needs in its own cells.
+    """One function with all it needs in its own cells, which calls next to nothing.
 
-    Under a server, where nothing is in the processor's caches, each call and look-up more is dear. What
-    it says of the held value is what `TokenManager.fresh` says.
+    Under a server, where nothing is in the processor's caches, each call and look-up more is dear. Hence
+    who asks as it asked before is not examined again; and what is said here of the held value is what
+    `TokenManager.fresh` says.
     """
-    ready_at, strict_at, local, clock = ready.get, access.plain.get, access.local, tokens.clock
-    wall, monotonic = clock.time, clock.monotonic
-    special, modern = WATCHED | {b"if-none-match"}, HTTP_1_1_OR_LATER
+    plain = _Plain(access)
+    ready_at, known_at, examine = ready.get, plain.known.get, plain.examine
+    wall, ticks = tokens.clock.time, tokens.clock.ticks
 
     def find(path: str, scope: Mapping[str, Any]) -> Ready | None:
         found = ready_at(path)
-        if found is None or scope["query_string"] or scope["method"] != "GET":
+        if found is None or scope["method"] != "GET" or scope["query_string"]:
             return None
-        host = None
-        for name, value in scope["headers"]:
-            if name in special:
-                if host is not None or name != b"host":
-                    return None
-                host = value
         client = scope.get("client")
-        strict = strict_at(client[0]) if client else None
-        if strict is None or (strict and (host not in local or scope.get("http_version") not in modern)):
+        if not client:
+            return None
+        if known_at(client[0]) != (scope["headers"], scope.get("http_version")) and not examine(scope):
             return None
         held = found.held
-        if found.entry.held is held and tokens.open and held.end > monotonic() and held.wall_end > wall():
+        if found.entry.held is held and tokens.open and held.ticks_end > ticks() and held.wall_end > wall():
             return found
         return None
 
     return find
+
+
+class _Plain:
+    """Knows who is trusted and asks for nothing special.
+
+    Args:
+        access: who may read.
+
+    Attributes:
+        known: by peer, the headers and the HTTP version with which it last asked so. Whether it is
+            trusted hangs on nothing else.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self.known: dict[object, tuple[list[tuple[bytes, bytes]], object]] = {}
+
+    def examine(self, scope: Mapping[str, Any]) -> bool:
+        """Whether this request is such a one."""
+        access, peer, version = self._access, scope["client"][0], scope.get("http_version")
+        strict = access.plain.get(peer)
+        if strict is None:
+            return False
+        host = None
+        for name, value in scope["headers"]:
+            if name in _SPECIAL:
+                if host is not None or name != b"host":
+                    return False
+                host = value
+        if strict and (host not in access.local or version not in HTTP_1_1_OR_LATER):
+            return False
+        if len(self.known) >= _REMEMBERED:
+            self.known.clear()
+        self.known[peer] = ([(name, value) for name, value in scope["headers"]], version)  # a copy of our own
+        return True
