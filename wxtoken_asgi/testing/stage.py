@@ -1,17 +1,23 @@
-"""What the store contract's tests stand on: a store in virtual time, and workers who speak with it."""
+"""What the store contract's tests stand on: a store whose time can be moved, and workers who speak with it."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.records import Credential
 from wxtoken_asgi.stores import Store
-from wxtoken_asgi.stores.contract import Claim, Claimed, Commit, Committed, Fail, Granted, LastError, Record
+from wxtoken_asgi.stores.contract import Claim, Commit, Committed, Fail, Granted, LastError, Record
 
-from support.virtual import VirtualClock, virtual_backend
+Later = Callable[[float], None]
+Make = Callable[[], Store]
+Wall = Callable[[], float]
+Wipe = Callable[[], Awaitable[None]]
 
 KEY = Credential("test", "https://api.weixin.qq.com", "wx00000000000000a1", "token", "access_token")
 ERROR = LastError("transient", "WeChat is away", -1)
@@ -35,7 +41,8 @@ class Worker:
         self.store = store
         self.owner = owner
 
-    async def claim(self, credential: Credential = KEY, *, lease_s: float = 30, **claim: Any) -> Claimed:
+    async def claim(self, credential: Credential = KEY, *, lease_s: float = 30, **claim: Any) -> Any:
+        """The store's answer, of whatever type the test expects."""
         claims = [Claim(credential, **claim)]
         return (await self.store.claim(claims, owner=self.owner, lease_s=lease_s))[0]
 
@@ -75,54 +82,102 @@ class Worker:
         return (await self.store.changes(cursor, 0)).credentials
 
 
+class MovedClock(Clock):
+    """The machine's clocks, moved on request.
+
+    Attributes:
+        ahead: seconds by which both clocks are ahead.
+        stepped: seconds by which the wall clock was stepped besides.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ahead = 0.0
+        self.stepped = 0.0
+
+    def monotonic(self) -> float:
+        """See `Clock.monotonic`."""
+        return super().monotonic() + self.ahead
+
+    def time(self) -> float:
+        """See `Clock.time`."""
+        return super().time() + self.ahead + self.stepped
+
+
 class StoreStage:
-    """The fixtures. A store's own test class gives `make` and `wipe`, and `later` if it has its own clock."""
+    """The fixtures; `StoreContract` says which of them a store's own test class gives."""
 
     @pytest.fixture(params=["asyncio", "trio"])
-    def anyio_backend(self, request):
-        return virtual_backend(request.param)
+    def anyio_backend(self, request: pytest.FixtureRequest) -> Any:
+        """The event loops on which the store works."""
+        return request.param
 
     @pytest.fixture
-    def clock(self):
-        return VirtualClock()
+    def clock(self) -> MovedClock:
+        """The clock that `make` gives to its stores."""
+        return MovedClock()
 
     @pytest.fixture
-    def make(self, clock):
-        """Make a store object; all of one test share the records."""
+    def make(self, clock: MovedClock) -> Make:
+        """Makes a store object; all of one test share the records."""
         raise NotImplementedError
 
     @pytest.fixture
-    def wipe(self, store):
-        """Empty the database behind the store's back; awaited."""
+    def wipe(self, store: Store) -> Wipe:
+        """Empties the database behind the store's back; awaited."""
         raise NotImplementedError
 
     @pytest.fixture
-    def later(self, clock):
-        """Let so many seconds pass."""
+    def later(self, clock: MovedClock) -> Later:
+        """Lets so many seconds pass by the store's clock."""
 
         def pass_by(seconds: float) -> None:
-            clock.slept += seconds
+            clock.ahead += seconds
 
         return pass_by
 
     @pytest.fixture
-    async def store(self, make):
-        store = make()
-        await store.open()
-        yield store
-        await store.close()
+    def step(self, clock: MovedClock) -> Later:
+        """Steps the wall clock that the store sees."""
+
+        def step(seconds: float) -> None:
+            clock.stepped += seconds
+
+        return step
 
     @pytest.fixture
-    async def second(self, make, store):
-        store = make()
-        await store.open()
-        yield store
-        await store.close()
+    def wall(self, clock: MovedClock) -> Wall:
+        """What that wall clock says."""
+        return clock.time
 
     @pytest.fixture
-    def one(self, store):
+    async def store(self, make: Make) -> AsyncIterator[Store]:
+        """A store."""
+        async with opened(make()) as store:
+            yield store
+
+    @pytest.fixture
+    async def second(self, make: Make, store: Store) -> AsyncIterator[Store]:  # noqa: ARG002 - the order
+        """Another process's store of the same records."""
+        async with opened(make()) as second:
+            yield second
+
+    @pytest.fixture
+    def one(self, store: Store) -> Worker:
+        """A worker."""
         return Worker(store, "one")
 
     @pytest.fixture
-    def two(self, second):
+    def two(self, second: Store) -> Worker:
+        """A worker in another process."""
         return Worker(second, "two")
+
+
+@asynccontextmanager
+async def opened(store: Store) -> AsyncIterator[Store]:
+    """The store, open."""
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
