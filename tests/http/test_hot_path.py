@@ -124,6 +124,74 @@ async def test_a_fresh_read_asks_nobody_and_waits_for_nothing(world, path, query
         assert ("endpoints.py" in ours) if query else (ours == {"middleware.py", "shortcut.py"})
 
 
+# who asks as before is not examined again; whoever asks otherwise is
+
+OTHERWISE = {
+    "another peer": ({"client": ("203.0.113.9", 1)}, 403),
+    "no peer": ({"client": None}, 403),
+    "HTTP/1.0": ({"http_version": "1.0"}, 403),
+    "no version": ({"http_version": None}, 403),
+    "another host": ({"headers": [(b"host", b"evil.example")]}, 403),
+    "two hosts": ({"headers": [(b"host", b"localhost"), (b"host", b"localhost")]}, 403),
+    "no host": ({"headers": []}, 403),
+    "an origin": ({"headers": [(b"host", b"localhost"), (b"origin", b"https://evil.example")]}, 403),
+    "forwarded": ({"headers": [(b"host", b"localhost"), (b"x-forwarded-for", b"203.0.113.9")]}, 403),
+    "one more header": ({"headers": [(b"host", b"localhost"), (b"accept", b"*/*")]}, 200),
+    "lists for pairs": ({"headers": [[b"host", b"localhost"]]}, 200),
+    "a tuple of pairs": ({"headers": ((b"host", b"localhost"),)}, 200),
+    "a query": ({"query_string": b"format=json"}, 200),
+    "another method": ({"method": "POST"}, 405),
+}
+
+
+@pytest.mark.parametrize("change", OTHERWISE)
+async def test_who_was_known_to_ask_plainly_is_examined_when_it_asks_otherwise(world, change, anyio_backend):
+    different, status = OTHERWISE[change]
+    plain = scope_of("GET", "/token/alpha")
+    async with running(world) as center:
+        await center.get("/token/alpha")
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        for scope in (plain, plain | different, plain, plain | different, plain):
+            await center.service(scope, None, send)
+        assert [message["status"] for message in sent[::2]] == [200, status, 200, status, 200]
+
+
+async def test_what_becomes_of_a_requests_headers_afterwards_makes_nobody_known(world, anyio_backend):
+    async with running(world) as center:
+        await center.get("/token/alpha")
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        headers = [(b"host", b"localhost")]
+        await center.service(scope_of("GET", "/token/alpha") | {"headers": headers}, None, send)
+        headers.append((b"origin", b"https://evil.example"))
+        await center.service(scope_of("GET", "/token/alpha") | {"headers": list(headers)}, None, send)
+        assert [message["status"] for message in sent[::2]] == [200, 403]
+
+
+async def test_no_more_callers_are_remembered_than_a_bound(world, anyio_backend):
+    async with running(world, trusted=["10.0.0.0/8"]) as center:
+        await center.get("/token/alpha", peer="10.0.0.1")
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        for number in range(1500):
+            peer = f"10.0.{number // 250}.{number % 250 + 1}"
+            for _ in range(2):  # met, then known
+                await center.service(scope_of("GET", "/token/alpha", peer=peer), None, send)
+        assert {message["status"] for message in sent[::2]} == {200}
+        known = inspect.getclosurevars(center.service._ready).nonlocals["known_at"].__self__
+        assert 0 < len(known) <= 1024
+
+
 def test_the_rooms_of_a_read_hold_no_lock_of_their_own():
     for name in ROOMS - {"manager.py"}:
         text = (PACKAGE / name).read_text(encoding="utf-8")
