@@ -6,6 +6,9 @@ import os
 
 import pytest
 
+# A machine that runs the tests in a pod would be warned of its stores in every test.
+os.environ.pop("KUBERNETES_SERVICE_HOST", None)
+
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request):

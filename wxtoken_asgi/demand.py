@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 
 import anyio
-from anyio.lowlevel import current_token
+from anyio.lowlevel import EventLoopToken, current_token
 
 from wxtoken_asgi.entries import Entry
 from wxtoken_asgi.errors import StoreError
@@ -13,6 +14,21 @@ from wxtoken_asgi.flights import Flights
 from wxtoken_asgi.keeper import Keeper
 
 logger = logging.getLogger("wxtoken_asgi")
+
+_Key = tuple[EventLoopToken, Entry | None]
+
+
+class _Turn:
+    """Work that is under way for all who wait for it.
+
+    Attributes:
+        over: set when it is over.
+        ended: it came to its end; else whoever did it went away.
+    """
+
+    def __init__(self) -> None:
+        self.over = anyio.Event()
+        self.ended = False
 
 
 class OnDemand:
@@ -27,20 +43,59 @@ class OnDemand:
         self._keeper = keeper
         self._flights = flights
         self._warned = False
+        self._doing: dict[_Key, _Turn] = {}
 
     async def compare(self, entry: Entry) -> None:
-        """No loop brings news: what is held is compared with the store, unless it was just now."""
+        """No loop brings news: what is held is compared with the store, unless it was just now.
+
+        Those who come together share one read. While the store is away one of them asks whether it is
+        back, and the others go on with what is held.
+
+        Raises:
+            StoreFormatError: the store's records have a format that this version does not know.
+        """
         self._warn()
         keeper = self._keeper
+        await self._once(None, keeper.open, lambda: not keeper.opened)
+        await self._once(entry, lambda: self._read(entry), lambda: self._stale(entry))
+
+    async def _once(
+        self, what: Entry | None, work: Callable[[], Awaitable[None]], needed: Callable[[], bool]
+    ) -> None:
+        key = (current_token(), what)
+        while needed():
+            other = self._doing.get(key)
+            if other is None:
+                await self._do(key, work)
+                return
+            if self._keeper.away:
+                return
+            await other.over.wait()
+            if other.ended:
+                return
+
+    async def _do(self, key: _Key, work: Callable[[], Awaitable[None]]) -> None:
+        turn = self._doing[key] = _Turn()
         try:
-            if not keeper.opened:
-                await keeper.open()
-            now = keeper.clock.monotonic()
-            if keeper.store.shared and now - entry.compared_at >= keeper.store.news_s:
-                entry.compared_at = now  # one caller looks; the others go on with what is held
-                await keeper.load([entry])
+            await work()
+            turn.ended = True
+        finally:
+            del self._doing[key]
+            turn.over.set()
+
+    def _stale(self, entry: Entry) -> bool:
+        keeper = self._keeper
+        if not (keeper.opened and keeper.store.shared):
+            return False
+        return keeper.clock.monotonic() - entry.compared_at >= keeper.store.news_s
+
+    async def _read(self, entry: Entry) -> None:
+        now = self._keeper.clock.monotonic()
+        try:
+            await self._keeper.load([entry])
         except StoreError:
             logger.debug("the store is away; %s is taken from memory", entry)
+        entry.compared_at = now
 
     async def renew_due(self, entry: Entry, within_s: float) -> None:
         """No loop keeps it fresh: the first caller that finds it due renews it, the others go on.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -27,11 +27,24 @@ class Flight:
         seen: the version that was held when it was asked for.
         urgent: a caller waits for it.
         placed: it has a place among the fetches in flight.
+        crossed: another process fetches it, so this one left it alone.
         done: set at its end.
         error: what went wrong, once it is done.
     """
 
-    __slots__ = ("blind", "done", "error", "loop", "placed", "reason", "scope", "seen", "urgent")
+    __slots__ = (
+        "blind",
+        "crossed",
+        "done",
+        "error",
+        "loop",
+        "news",
+        "placed",
+        "reason",
+        "scope",
+        "seen",
+        "urgent",
+    )
 
     def __init__(self, reason: Reason, *, seen: int, blind: bool, urgent: bool) -> None:
         self.reason = reason
@@ -39,6 +52,8 @@ class Flight:
         self.blind = blind
         self.urgent = urgent
         self.placed = False
+        self.crossed = False
+        self.news = anyio.Event()
         self.done = anyio.Event()
         self.error: WxTokenError | None = None
         self.loop: EventLoopToken = current_token()
@@ -49,6 +64,16 @@ class Flight:
         """Whether somebody asked for a new value."""
         return self.reason is not Reason.DUE
 
+    @property
+    def awaited(self) -> bool:
+        """Whether a caller waits for it."""
+        return self.urgent or self.asked
+
+    def listen(self) -> anyio.Event:
+        """Set at the next news of its credential from other processes."""
+        self.news = anyio.Event()
+        return self.news
+
 
 class Flights:
     """All flights of a manager.
@@ -58,7 +83,7 @@ class Flights:
         clock: time.
         tasks: where flights are started.
         total: how many may fetch at a time.
-        landed: called after each.
+        landed: called after each, with its credential.
 
     Attributes:
         closed: no new flight is begun.
@@ -71,7 +96,7 @@ class Flights:
         clock: Clock,
         tasks: Tasks,
         total: int,
-        landed: Callable[[], None],
+        landed: Callable[[Entry, Flight], None],
     ) -> None:
         self._fly = fly
         self._clock = clock
@@ -141,6 +166,12 @@ class Flights:
             finally:
                 flight.placed = False
 
+    def tell(self, entries: Iterable[Entry]) -> None:
+        """Other processes have changed these."""
+        for entry in entries:
+            if entry.flight is not None and entry.flight.loop == current_token():
+                entry.flight.news.set()
+
     def _check_open(self, entry: Entry) -> None:
         if self.closed:
             raise NotReady(f"{entry}: the manager is closing", account=entry.account.name, retry_in=1.0)
@@ -170,9 +201,10 @@ class Flights:
             if not flight.asked:  # what was asked for too often does not hold up what is due
                 entry.rests_until = self._clock.monotonic() + max(error.retry_in or 0.0, SHORTEST_REST_S)
         finally:
-            entry.tried = True
+            if not flight.crossed:  # what another process fetches has been tried once that one tells
+                entry.tried = True
             self._flying.discard(flight)
             if entry.flight is flight:
                 entry.flight = None
             flight.done.set()
-            self._landed()
+            self._landed(entry, flight)

@@ -13,16 +13,38 @@ import anyio
 from anyio.lowlevel import EventLoopToken, current_token
 
 from wxtoken_asgi import policy
+from wxtoken_asgi.batches import Batches
 from wxtoken_asgi.clock import Clock, Moment
 from wxtoken_asgi.entries import Entry, Held
 from wxtoken_asgi.errors import StoreError, StoreFormatError
 from wxtoken_asgi.policy import State
-from wxtoken_asgi.stores.contract import Behind, Busy, Claim, Commit, Fail, Newer, Record, Spent, Store, Wait
+from wxtoken_asgi.stores.contract import (
+    Behind,
+    Busy,
+    Claim,
+    Claimed,
+    Commit,
+    Committed,
+    Cut,
+    Fail,
+    Newer,
+    Record,
+    Spent,
+    Store,
+    Wait,
+)
+from wxtoken_asgi.tasks import Tasks
 from wxtoken_asgi.troubles import spent, trouble
 
 logger = logging.getLogger("wxtoken_asgi")
 
 LEASE_S: Final = 30.0
+ENDS: Final = 2 / 3
+"""Everything under a lease ends within this part of it, counted from before the claim."""
+
+LAST_WORD: Final = 0.1
+"""What a fetch brought is told to the store in any case, for at least this part of its lease."""
+
 STORE_S: Final = 3.0
 """The longest that one operation of a store may take."""
 
@@ -41,11 +63,13 @@ class Permit:
     Args:
         record: what was held when it was given.
         fence: the lease's, or a version that is newer than any known.
+        since: when it was asked for, by the monotonic clock; no lease began earlier.
         leased: whether the store gave it.
     """
 
     record: Record
     fence: int
+    since: float
     leased: bool = True
 
 
@@ -55,6 +79,8 @@ class Keeper:
     Args:
         store: where the records are.
         clock: time and chance.
+        tasks: where batches of questions are sent to the store.
+        lease_s: seconds for which the right to fetch is given.
 
     Attributes:
         opened: the store was opened.
@@ -62,13 +88,26 @@ class Keeper:
         unsaved: entries whose held value the store does not know yet.
     """
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, *, tasks: Tasks, lease_s: float = LEASE_S) -> None:
         self.store = store
         self.clock = clock
+        self.lease_s = lease_s
         self.opened = False
         self.away = False
         self.unsaved: set[Entry] = set()
         self._owner: tuple[tuple[int, EventLoopToken], str] | None = None
+        self._claims: Batches[Claim, Claimed] = Batches(self._say_claims, tasks)
+        self._commits: Batches[Commit, Committed] = Batches(self._say_commits, tasks)
+        self._fails: Batches[Fail, Record] = Batches(self._say_fails, tasks)
+
+    async def _say_claims(self, claims: list[Claim]) -> list[Claimed]:
+        return await self.ask(self.store.claim(claims, owner=self.owner, lease_s=self.lease_s))
+
+    async def _say_commits(self, commits: list[Commit]) -> list[Committed]:
+        return await self.ask(self.store.commit(commits))
+
+    async def _say_fails(self, fails: list[Fail]) -> list[Record]:
+        return await self.ask(self.store.fail(fails))
 
     @property
     def owner(self) -> str:
@@ -141,12 +180,13 @@ class Keeper:
         """
         at = self.clock.moment()
         try:
-            answers = await self.ask(self.store.claim([claim], owner=self.owner, lease_s=LEASE_S))
+            claimed = await self._claims.ask(claim)
+            if isinstance(claimed, Behind) and await self.restore([entry]):
+                at = self.clock.moment()
+                claimed = await self._claims.ask(claim)
         except StoreError as error:
             return await self._without_lease(entry, claim, error)
-        claimed = answers[0]
         if isinstance(claimed, Behind):
-            await self.restore([entry])
             return Busy(claimed.record, RESTORED_S)
         entry.adopt(claimed.record, at)
         if isinstance(claimed, Wait):
@@ -155,7 +195,7 @@ class Keeper:
             raise spent(entry, claimed)
         if isinstance(claimed, Newer):
             return None
-        return claimed if isinstance(claimed, Busy) else Permit(claimed.record, claimed.fence)
+        return claimed if isinstance(claimed, Busy) else Permit(claimed.record, claimed.fence, at.now)
 
     async def _without_lease(self, entry: Entry, claim: Claim, error: StoreError) -> Permit:
         """A harmless fetch goes on; one that dooms the last token waits until it must.
@@ -175,27 +215,45 @@ class Keeper:
         known = entry.held.version if entry.held is not None else 0
         record = entry.record(self.clock) or Record(entry.credential)
         record = replace(record, attempts=entry.attempts, error=entry.error)
-        return Permit(record, max(known + 1, int(self.clock.time() * 1000)), leased=False)
+        fence = max(known + 1, int(self.clock.time() * 1000))
+        return Permit(record, fence, self.clock.monotonic(), leased=False)
 
-    async def commit(self, entry: Entry, commit: Commit, *, leased: bool) -> Held | None:
+    def left(self, permit: Permit, part: float = ENDS) -> float:
+        """Seconds until this part of a permit's lease is over; negative once it is."""
+        return permit.since + self.lease_s * part - self.clock.monotonic()
+
+    async def _in_time(self, answer: Awaitable[T], permit: Permit) -> T:
+        """An answer while the lease has time left, or `StoreError`."""
+        try:
+            with anyio.fail_after(max(self.left(permit), self.lease_s * LAST_WORD)):
+                return await answer
+        except TimeoutError:
+            raise StoreError("the store did not answer before the lease's time was over") from None
+
+    async def commit(self, entry: Entry, commit: Commit, permit: Permit) -> Held | None:
         """Write a fetched value; while the store is away it is held here, and restored later.
+
+        It is said at least once, however late it is: the store refuses what comes too late, and cuts
+        what it holds instead if that may have been doomed.
 
         Returns:
             What is held now, if it is new and this fetch brought it.
         """
         at = self.clock.moment()
-        for attempt in range(COMMIT_TRIES if leased else 0):
+        for attempt in range(COMMIT_TRIES if permit.leased else 0):
             if attempt:
+                if self.left(permit) <= 2 * policy.SHORTEST_WAIT_S:
+                    break
                 await anyio.sleep(policy.SHORTEST_WAIT_S)
-            late_s = self.clock.monotonic() - at.now
-            say = replace(commit, ttl_s=commit.ttl_s - late_s, ask_in_s=commit.ask_in_s - late_s)
+            said_at = self.clock.moment()
+            say = _aged(commit, said_at.now - at.now)
             try:
-                committed = (await self.ask(self.store.commit([say])))[0]
+                committed = await self._in_time(self._commits.ask(say), permit)
             except StoreError:
                 continue
             if not committed.taken:
                 logger.warning("%s came too late: another worker has fetched it since", entry)
-            new = entry.adopt(committed.record, at)
+            new = entry.adopt(committed.record, said_at)
             return entry.held if new and committed.taken else None
         return self._hold_unsaved(entry, commit, at)
 
@@ -207,12 +265,12 @@ class Keeper:
         logger.warning("the store is away: %s is held in memory until it is back", entry)
         return entry.held if new else None
 
-    async def fail(self, entry: Entry, fail: Fail, *, leased: bool) -> None:
+    async def fail(self, entry: Entry, fail: Fail, permit: Permit) -> None:
         """Say that a fetch brought nothing; while the store is away only this process knows."""
         at = self.clock.moment()
-        if leased:
+        if permit.leased:
             try:
-                record = (await self.ask(self.store.fail([fail])))[0]
+                record = await self._in_time(self._fails.ask(fail), permit)
             except StoreError:
                 pass
             else:
@@ -235,10 +293,11 @@ class Keeper:
             StoreError: it did not answer.
         """
         at = self.clock.moment()
+        held = [entry.held for entry in entries]
         records = await self.ask(self.store.read([entry.credential for entry in entries]))
         lost: list[Entry] = []
-        for entry, record in zip(entries, records, strict=True):
-            if entry.held is not None and record.version < entry.held.version:
+        for entry, before, record in zip(entries, held, records, strict=True):
+            if before is not None and record.version < before.version:
                 lost.append(entry)
             else:
                 entry.adopt(record, at)
@@ -254,8 +313,11 @@ class Keeper:
         await self.restore(unsaved)
         self.unsaved.difference_update(unsaved)
 
-    async def restore(self, entries: list[Entry]) -> None:
+    async def restore(self, entries: list[Entry]) -> bool:
         """Put back what the store has lost, as far as it is still good.
+
+        Returns:
+            Whether there was anything to put back.
 
         Raises:
             StoreError: it did not answer.
@@ -264,7 +326,19 @@ class Keeper:
         lost = {entry.credential: entry for entry in entries}
         records = [record for entry in entries if (record := entry.record(self.clock)) is not None]
         if not records:
-            return
+            return False
         logger.warning("%d records that the store does not have are restored", len(records))
         for record in await self.ask(self.store.restore(records)):
             lost[record.credential].adopt(record, at)
+        return True
+
+
+def _aged(commit: Commit, late_s: float) -> Commit:
+    """The same commit, said so many seconds after its durations were measured."""
+    refused = commit.refused
+    return replace(
+        commit,
+        ttl_s=commit.ttl_s - late_s,
+        ask_in_s=commit.ask_in_s - late_s,
+        refused=None if refused is None else Cut(refused.ttl_s - late_s, refused.ask_in_s - late_s),
+    )

@@ -1,17 +1,24 @@
-"""The background loop of a manager: fetches what is due, follows what others changed, never gives up."""
+"""The background loop of a manager: fetches what is due, follows what others changed, never gives up.
+
+What it costs while nothing is due does not grow with the number of credentials: no list of them is walked,
+and the store is asked a fixed number of times an hour.
+"""
 
 from __future__ import annotations
 
+import heapq
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from itertools import count, cycle, islice
 from typing import Final
 
 import anyio
 
+from wxtoken_asgi import policy
 from wxtoken_asgi.entries import Entry
 from wxtoken_asgi.errors import StoreError
-from wxtoken_asgi.flights import Flights
+from wxtoken_asgi.flights import Flight, Flights
 from wxtoken_asgi.keeper import Keeper
 from wxtoken_asgi.policy import State
 from wxtoken_asgi.records import Credential
@@ -22,6 +29,15 @@ LONGEST_SLEEP_S: Final = 30.0
 SHORTEST_SLEEP_S: Final = 0.05
 STORE_AWAY_S: Final = 1.0
 LOADED_AT_ONCE: Final = 500
+COMPARE_S: Final = 60.0
+"""About so often a slice of at most `LOADED_AT_ONCE` records is compared with a shared store."""
+
+NEWS_PAUSE_S: Final = 0.02
+"""News that follow upon each other are read together."""
+
+FIRST_SPREAD_S: Final = 0.25
+FIRST_STRIDE: Final = 16
+"""At the start so many at a time, then more or fewer."""
 
 
 class Loop:
@@ -48,8 +64,15 @@ class Loop:
         self._keeper = keeper
         self._flights = flights
         self._cursor = ""
-        self._tired: set[Entry] = set()
-        self._foreign = 0
+        self._spread = keeper.store.shared
+        self._resting: list[tuple[float, int, Entry]] = []
+        self._turn = cycle(entries.values())
+        self._order = count()
+        self._passed = 0
+        self._crowded = False
+        self._crossed = False
+        self._stride = FIRST_STRIDE
+        self._looks_at = float("inf")
         self._wake = anyio.Event()
         self._stop = anyio.Event()
         self.ended = anyio.Event()
@@ -57,6 +80,23 @@ class Loop:
     def wake(self) -> None:
         """Something has changed: look again soon."""
         self._wake.set()
+
+    def landed(self, entry: Entry, flight: Flight) -> None:
+        """A flight has ended. What failed rests before it is begun again, due or not."""
+        self._crossed = self._crossed or flight.crossed
+        if entry.rests_until > self._keeper.clock.monotonic():
+            heapq.heappush(self._resting, (entry.rests_until, next(self._order), entry))
+        else:
+            self._queue_missing((entry,))
+            if self._spread and not self._hurries(entry):
+                return  # it would look for what others look for too
+        self.wake()
+
+    def _hurries(self, entry: Entry) -> bool:
+        """Whether there is more to do, or a look is planned too late for this one."""
+        if self._crowded or self._first or self._keeper.unsaved:
+            return True
+        return entry.held is not None and entry.held.ask_at < self._looks_at
 
     def stop(self) -> None:
         """End, without waiting for it."""
@@ -68,7 +108,7 @@ class Loop:
             await self._catch_up()
         except StoreError:
             logger.debug("the store is away at the start")
-        self._queue_missing()
+        self._queue_missing(self._wanted)
 
     async def run(self) -> None:
         """Run until `stop`."""
@@ -78,6 +118,8 @@ class Loop:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._forever, self._schedule)
                 group.start_soon(self._forever, self._follow)
+                if self._spread:
+                    group.start_soon(self._forever, self._compare)
                 await self._stop.wait()
                 group.cancel_scope.cancel()
         finally:
@@ -96,54 +138,96 @@ class Loop:
     # what is due
 
     async def _schedule(self) -> None:
+        if self._spread:  # those that start together do not all begin with what is due first
+            self._begin_first()
+            await anyio.sleep(self._draw() * FIRST_SPREAD_S)
         while True:
             self._wake = anyio.Event()
+            looked_at = self._keeper.clock.monotonic()
             sleep_s = await self._begin_due()
+            self._looks_at = self._keeper.clock.monotonic() + sleep_s
             with anyio.move_on_after(sleep_s):
                 await self._wake.wait()
-            await anyio.sleep(SHORTEST_SLEEP_S)
+            await anyio.sleep(self._pause(looked_at))
+
+    def _pause(self, looked_at: float) -> float:
+        """Seconds until the next look, after something has happened or come due.
+
+        Processes that share a store look at instants of their own, at most once a second or so, unless
+        there is more to do than one look shows and nobody else does it.
+        """
+        if not self._spread or ((self._crowded or self._first) and not self._crossed):
+            return SHORTEST_SLEEP_S
+        return policy.look_after(self._draw(), self._keeper.clock.monotonic() - looked_at)
+
+    def _draw(self) -> float:
+        return self._keeper.clock.random.random()
 
     async def _begin_due(self) -> float:
         """Begin as many fetches as there are places; seconds until there may be more to do."""
         rest_s = self._rest()
-        while self._first and self._flights.room > 0:
-            self._begin(self._first.popleft())
+        self._begin_first()
+        self._crossed = False
         room = self._flights.room
-        if room <= 0:
+        self._crowded = room <= 0
+        if self._crowded:
             return LONGEST_SLEEP_S
+        limit = room + self._passed
         try:
-            due = await self._keeper.ask(self._keeper.store.due(room + len(self._tired) + self._foreign))
+            due = await self._keeper.ask(self._keeper.store.due(limit))
             await self._keeper.save()
         except StoreError:
             self._begin_without_store()
             return STORE_AWAY_S
-        ours = [self._entries[key] for key in due.credentials if key in self._entries]
-        self._foreign = len(due.credentials) - len(ours)
+        known = [self._entries[key] for key in due.credentials if key in self._entries]
+        ours = [entry for entry in known if self._idle(entry)]
+        self._passed = len(due.credentials) - len(ours)
+        self._crowded = len(due.credentials) >= limit
         for entry in ours[:room]:
             self._begin(entry)
+        if self._first or (self._crowded and len(ours) < room):
+            return 0.0
         return min(rest_s, LONGEST_SLEEP_S if due.next_in_s is None else due.next_in_s)
 
     def _begin(self, entry: Entry) -> None:
-        self._tired.add(entry)
-        if entry.flight is not None or entry.rests_until > self._keeper.clock.monotonic():
-            return
         self._flights.join(entry, urgent=False)
 
-    def _rest(self) -> float:
-        """Those begun lately that failed rest, due or not; seconds until one may go on."""
-        now = self._keeper.clock.monotonic()
-        tired = {entry for entry in self._tired if entry.flight is not None or entry.rests_until > now}
-        self._queue_missing(self._tired - tired)
-        self._tired = tired
-        rests = (entry.rests_until - now for entry in tired if entry.flight is None)
-        return min(rests, default=LONGEST_SLEEP_S)
+    def _begin_first(self) -> None:
+        """Where others may be at the same, go on by the more at a time the less they cross us."""
+        stride = self._flights.room
+        if self._spread and self._first:
+            stride = min(stride, self._stride)
+            self._stride = max(self._stride // 2, 4) if self._crossed else min(self._stride * 2, 1024)
+        while self._first and stride > 0:
+            entry = self._first.popleft()
+            if self._missing(entry) and self._idle(entry):  # else it has come by the news meanwhile
+                self._begin(entry)
+                stride -= 1
 
-    def _queue_missing(self, entries: Iterable[Entry] | None = None) -> None:
-        """Those that have no good value and no back-off: the store may not know that they are due."""
+    def _rest(self) -> float:
+        """Those that have rested may be begun again; seconds until the next one has."""
+        now = self._keeper.clock.monotonic()
+        while self._resting and self._resting[0][0] <= now:
+            self._queue_missing((heapq.heappop(self._resting)[2],))
+        return self._resting[0][0] - now if self._resting else LONGEST_SLEEP_S
+
+    def _queue_missing(self, entries: Iterable[Entry]) -> None:
+        """Those that have no good value and no back-off: the store may not know that they are due.
+
+        Processes that share a store each take an order of their own; what hangs on another comes last.
+        """
+        missing = [entry for entry in entries if self._missing(entry)]
+        if self._spread:
+            self._keeper.clock.random.shuffle(missing)
+            missing.sort(key=lambda entry: entry.parent is not None)
+        self._first.extend(missing)
+
+    def _missing(self, entry: Entry) -> bool:
         clock = self._keeper.clock
-        for entry in self._wanted if entries is None else entries:
-            if entry.good(clock) is None and entry.waits(clock) <= 0:
-                self._first.append(entry)
+        return entry.good(clock) is None and entry.waits(clock) <= 0
+
+    def _idle(self, entry: Entry) -> bool:
+        return entry.flight is None and entry.rests_until <= self._keeper.clock.monotonic()
 
     def _begin_without_store(self) -> None:
         """The store is away: this process goes by what it remembers."""
@@ -151,7 +235,9 @@ class Loop:
         for entry in self._entries.values():
             if self._flights.room <= 0:
                 return
-            if entry.tried and entry.waits(clock) <= 0 and _is_due_alone(entry, entry.state(clock)):
+            if not entry.tried or entry.waits(clock) > 0 or not self._idle(entry):
+                continue
+            if _is_due_alone(entry, entry.state(clock)):
                 self._begin(entry)
 
     # what others changed
@@ -168,8 +254,9 @@ class Loop:
             await self._load(changes.credentials)
             self._cursor = changes.cursor
             if changes.credentials is None:
-                self._queue_missing()
+                self._queue_missing(self._wanted)
                 self.wake()
+            await anyio.sleep(NEWS_PAUSE_S)
 
     async def _catch_up(self) -> None:
         """Begin to follow: the cursor first, then all records, so that nothing falls between."""
@@ -185,6 +272,19 @@ class Loop:
         entries = [self._entries[key] for key in keys if key in self._entries]
         for start in range(0, len(entries), LOADED_AT_ONCE):
             await self._keeper.load(entries[start : start + LOADED_AT_ONCE])
+        self._flights.tell(entries)
+
+    async def _compare(self) -> None:
+        """A second line behind the news: all records are compared with the store, a slice a minute or so.
+
+        A change whose message was missed is found within 75 s where there are up to 500 credentials, and
+        within 75 s for each 500 of them where there are more: 25 minutes for 10,000. A caller who reports a
+        dead value finds it at once, and so does a fetch, which claims first.
+        """
+        while True:
+            await anyio.sleep(COMPARE_S * (0.75 + 0.5 * self._draw()))
+            entries = islice(self._turn, min(LOADED_AT_ONCE, len(self._entries)))
+            await self._load([entry.credential for entry in entries if entry.wanted or entry.tried])
 
 
 def _is_due_alone(entry: Entry, state: State) -> bool:

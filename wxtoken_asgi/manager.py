@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from types import TracebackType
@@ -26,13 +27,14 @@ from wxtoken_asgi.errors import (
 )
 from wxtoken_asgi.flights import Flight, Flights
 from wxtoken_asgi.hooks import Hook, Hooks
-from wxtoken_asgi.keeper import Keeper
+from wxtoken_asgi.keeper import LEASE_S, Keeper
 from wxtoken_asgi.kinds import KINDS, Kinds
 from wxtoken_asgi.loop import Loop
 from wxtoken_asgi.records import Account
 from wxtoken_asgi.refresher import Refresher
 from wxtoken_asgi.status import CredentialStatistics, Statistics
 from wxtoken_asgi.stores import Store, open_store
+from wxtoken_asgi.surroundings import look_around
 from wxtoken_asgi.tasks import Tasks
 from wxtoken_asgi.waiter import Waiter
 from wxtoken_asgi.weixin import Weixin
@@ -44,6 +46,7 @@ JSAPI_TICKET: Final = "jsapi_ticket"
 READ_WAIT_S: Final = 5.0
 REFRESH_WAIT_S: Final = 12.0
 READY_WAIT_S: Final = 5.0
+SHORTEST_LEASE_S: Final = 1.0
 SHUTDOWN_FETCH_S: Final = 5.0
 SHUTDOWN_HOOKS_S: Final = 1.0
 SHUTDOWN_STORE_S: Final = 1.0
@@ -64,6 +67,8 @@ class TokenManager:
         on_error: hears an `ErrorEvent` for each fetch of this process that failed.
         namespace: keeps the records of several services in one store apart.
         fetches: how many fetches may be in flight at a time.
+        lease: seconds after which another process takes over a fetch whose holder is gone, at least 1. All
+            that a fetch takes, its request included, must end within two thirds of it.
         ask_every: seconds between two asks of a stable token; longer by itself for very many accounts.
         transport: replaces the network, for tests.
         clock: time and chance, for tests.
@@ -88,6 +93,7 @@ class TokenManager:
         on_error: Hook | None = None,
         namespace: str = "wxtoken",
         fetches: int = 64,
+        lease: float = LEASE_S,
         ask_every: float = policy.ASK_EVERY_S,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock | None = None,
@@ -105,7 +111,8 @@ class TokenManager:
         self._ask_every = policy.ask_every(ask_every, asked_often(self._wanted))
         self._tasks = Tasks()
         self._hooks = Hooks(on_token=on_token, on_ticket=on_ticket, on_error=on_error, tasks=self._tasks)
-        self._keeper = Keeper(_store(store, self.accounts, kinds, self.clock), self.clock)
+        store = _store(store, self.accounts, kinds, self.clock)
+        self._keeper = Keeper(store, self.clock, tasks=self._tasks, lease_s=_lease(lease))
         self._refresher = Refresher(
             self._keeper,
             hooks=self._hooks,
@@ -271,9 +278,9 @@ class TokenManager:
     async def _fly(self, entry: Entry, flight: Flight) -> None:
         await self._refresher.fly(entry, flight, lambda: self._flights.place(entry, flight))
 
-    def _landed(self) -> None:
+    def _landed(self, entry: Entry, flight: Flight) -> None:
         if self._loop is not None:
-            self._loop.wake()
+            self._loop.landed(entry, flight)
 
     async def _parent_value(self, entry: Entry, dead: str | None) -> str:
         if dead is not None:
@@ -314,6 +321,7 @@ class TokenManager:
         self.clock.reseed()
         self.draining = False
         self._opened_at = self.clock.monotonic()
+        self._look_around()
         await self._keeper.open()
         weixin = Weixin(self._transport)
         loop = Loop(self._by_credential, self._wanted, keeper=self._keeper, flights=self._flights)
@@ -326,6 +334,11 @@ class TokenManager:
         self._closing.push_async_callback(self._stop, loop)
         self._loop, self._weixin, self.open = loop, weixin, True
         self._tasks.start(loop.run, name="wxtoken loop")
+
+    def _look_around(self) -> None:
+        dooming = [entry.account.name for entry in self._wanted if entry.kind.policy.destructive]
+        for warning in look_around(self._keeper.store, dooming):
+            logger.warning("%s", warning)
 
     async def _stop(self, loop: Loop) -> None:
         self.draining = True
@@ -345,6 +358,16 @@ class TokenManager:
 @asynccontextmanager
 async def _borrowed(weixin: Weixin) -> AsyncIterator[Weixin]:
     yield weixin
+
+
+def _lease(seconds: float) -> float:
+    if (
+        isinstance(seconds, (int, float))
+        and not isinstance(seconds, bool)
+        and SHORTEST_LEASE_S <= seconds < math.inf
+    ):
+        return float(seconds)
+    raise ConfigError(f"lease must be a number of seconds, 1 or more, not {seconds!r}")
 
 
 def _store(store: str | Store | None, accounts: Accounts, kinds: Kinds, clock: Clock) -> Store:

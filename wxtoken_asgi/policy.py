@@ -44,6 +44,8 @@ QUOTA_SPREAD: Final = 1.4
 DAY_S: Final = 86_400.0
 SHORTEST_WAIT_S: Final = 1.0
 LONGEST_LIFE_S: Final = 86_400
+LOOK_S: Final = 1.0
+"""A process that shares its store looks about so often for what is due, and never so late."""
 
 
 class State(enum.StrEnum):
@@ -194,6 +196,18 @@ def state_of(*, has_value: bool, ttl_s: float, ask_in_s: float, urgent_s: float)
 def ask_every(knob_s: float, fleet: int) -> float:
     """Seconds between two asks of one stable token: the knob, or longer so that a fleet asks 20 a second."""
     return max(knob_s, fleet / FLEET_ASKS_PER_S)
+
+
+def look_after(draw: float, since_s: float) -> float:
+    """Seconds until a process looks for what has come due in a store that others look into too.
+
+    Each looks at an instant of its own, so that one finds what is due and the others find it taken.
+
+    Args:
+        draw: the chance of that instant.
+        since_s: seconds since it looked last.
+    """
+    return max(draw * LOOK_S, (0.75 + 0.25 * draw) * LOOK_S - since_s)
 
 
 def refused_cut(elapsed_s: float) -> Kept:

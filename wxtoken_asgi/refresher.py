@@ -12,24 +12,28 @@ import anyio
 from wxtoken_asgi import policy
 from wxtoken_asgi.entries import Entry, Held
 from wxtoken_asgi.errcodes import ErrorClass
+from wxtoken_asgi.errors import NotReady
 from wxtoken_asgi.flights import Flight
 from wxtoken_asgi.hooks import ErrorEvent, Hooks, TokenEvent
-from wxtoken_asgi.keeper import Keeper, Permit
+from wxtoken_asgi.keeper import LEASE_S, Keeper, Permit
 from wxtoken_asgi.policy import Fetched, Kept, Trouble
 from wxtoken_asgi.sources import Answer, Ask, RefusedError
-from wxtoken_asgi.stores.contract import Charge, Claim, Commit, Cut, Fail, LastError
+from wxtoken_asgi.stores.contract import Busy, Charge, Claim, Commit, Cut, Fail, LastError
 from wxtoken_asgi.troubles import HOPELESS, is_news, last_error, trouble
 from wxtoken_asgi.weixin import UpstreamError, Weixin
 
 logger = logging.getLogger("wxtoken_asgi")
 
 FETCH_S: Final = 17.0
-"""All calls of one lease; with the commit it ends within 20 s of the claim."""
+"""All calls of one lease of 30 s; with the commit it ends within 20 s of the claim. Of another lease it is
+the same part."""
 
 SETTLED_S: Final = 60.0
 """An asked-for refresh younger than this answers the next one."""
 
 BUSY_POLL_S: Final = 0.2
+LONGEST_BUSY_POLL_S: Final = 1.0
+CROSSED_REST_S: Final = 1.0
 MINUTE_QUOTA: Final = 45011
 NO_QUOTA: Final = 1_000_000
 RESERVED: Final = 48
@@ -93,14 +97,34 @@ class Refresher:
         self, entry: Entry, flight: Flight, parent: str | None, place: Place, *, last: bool = False
     ) -> bool:
         """Claim, and fetch if it is granted; False if the parent's value is dead and may be renewed."""
+        poll_s = BUSY_POLL_S
         while True:
+            news = flight.listen()
             async with place():
+                if self._settled(entry, flight):
+                    return True
                 permit = await self._keeper.claim(entry, self._claim(entry, flight))
                 if permit is None:
                     return True
                 if isinstance(permit, Permit):
                     return await self._fetch(entry, flight, permit, parent, last=last)
-            await anyio.sleep(min(permit.retry_in_s, BUSY_POLL_S))
+            if not flight.awaited:
+                raise self._crossed(entry, flight, permit)
+            with anyio.move_on_after(min(permit.retry_in_s, poll_s)):
+                await news.wait()
+            poll_s = min(2 * poll_s, LONGEST_BUSY_POLL_S)
+
+    def _settled(self, entry: Entry, flight: Flight) -> bool:
+        """Whether another process has brought what this flight is for, as the store has told meanwhile."""
+        held = entry.good(self._clock)
+        return held is not None and held.version > flight.seen
+
+    def _crossed(self, entry: Entry, flight: Flight, busy: Busy) -> NotReady:
+        """Another process fetches what nobody here waits for; its news will tell."""
+        flight.crossed = True
+        rest_s = min(busy.retry_in_s, CROSSED_REST_S * (1 + self._clock.random.random()))
+        message = f"{entry}: another process fetches it"
+        return NotReady(message, account=entry.account.name, retry_in=rest_s)
 
     def _claim(self, entry: Entry, flight: Flight) -> Claim:
         held = entry.good(self._clock)
@@ -118,10 +142,13 @@ class Refresher:
         self, entry: Entry, flight: Flight, permit: Permit, parent: str | None, *, last: bool
     ) -> bool:
         begun = self._clock.monotonic()
+        left_s = self._keeper.left(permit, FETCH_S / LEASE_S)
+        if left_s <= 0:
+            raise await self._too_late(entry, flight, permit)
         held = permit.record.value if permit.record.good else None
         ask = Ask(entry.account, flight.reason, held=held, parent=parent)
         try:
-            answer = await self._answer(entry, ask)
+            answer = await self._answer(entry, ask, left_s)
         except RefusedError as refusal:
             if refusal.cls is ErrorClass.DEAD_TOKEN and not last and not _was_dead(permit):
                 await self._give_back(entry, flight, permit)
@@ -135,15 +162,15 @@ class Refresher:
             return True
         raise await self._failed(entry, flight, permit, error, cut)
 
-    async def _answer(self, entry: Entry, ask: Ask) -> Answer:
+    async def _answer(self, entry: Entry, ask: Ask, within_s: float) -> Answer:
         try:
-            with anyio.fail_after(FETCH_S):
+            with anyio.fail_after(within_s):
                 async with self._weixin() as weixin:
                     return await entry.kind.source.fetch(ask, weixin, self._clock)
         except (UpstreamError, RefusedError):
             raise
         except TimeoutError:
-            msg = f"WeChat did not answer within {FETCH_S:g} s"
+            msg = f"WeChat did not answer within {within_s:.3g} s"
             raise UpstreamError(msg, cls="timeout", undecided=True) from None
         except Exception as error:  # a bug in a source must not end the flight without a back-off
             logger.exception("the source of %s failed", entry)
@@ -168,7 +195,7 @@ class Refresher:
             refused=Cut(*policy.refused_cut(elapsed)) if entry.kind.policy.destructive else None,
             state=answer.state,
         )
-        new = await self._keeper.commit(entry, commit, leased=permit.leased)
+        new = await self._keeper.commit(entry, commit, permit)
         if new is not None:
             self._tell_value(entry, new)
 
@@ -186,7 +213,13 @@ class Refresher:
     async def _give_back(self, entry: Entry, flight: Flight, permit: Permit, *, asked: bool = False) -> None:
         """End the lease: nothing was fetched, and nothing was wrong."""
         fail = Fail(entry.credential, permit.fence, asked=asked, refund=_names(entry, flight))
-        await self._keeper.fail(entry, fail, leased=permit.leased)
+        await self._keeper.fail(entry, fail, permit)
+
+    async def _too_late(self, entry: Entry, flight: Flight, permit: Permit) -> NotReady:
+        """The lease came late (a slow store, or this process was stopped meanwhile): nothing is sent."""
+        await self._give_back(entry, flight, permit)
+        message = f"{entry}: the store took too long to give leave to fetch it"
+        return NotReady(message, account=entry.account.name, retry_in=CROSSED_REST_S)
 
     async def _failed(
         self, entry: Entry, flight: Flight, permit: Permit, error: LastError, cut: Cut | None
@@ -202,7 +235,7 @@ class Refresher:
             cut=cut,
         )
         self._tell_error(entry, error, wait_s, loud=is_news(permit.record.error, error))
-        await self._keeper.fail(entry, fail, leased=permit.leased)
+        await self._keeper.fail(entry, fail, permit)
         return trouble(entry, error, wait_s)
 
     def _doubt(self, entry: Entry, begun: float) -> Cut | None:

@@ -12,6 +12,7 @@ import pytest
 from wxtoken_asgi.command.cli import main
 
 WRONG_PORT = "port must be 0 to 65535, not 70000"
+OLD = 'endpoint = "token"'
 STABLE = '[accounts.alpha]\nappid = "wx01"\nsecret = "not-to-be-shown"\n'
 
 
@@ -106,8 +107,21 @@ def test_the_version_is_printed(capsys):
         ("", 'hosts = ["a:80"]\n' + STABLE, "hosts: "),
         ("", STABLE + 'tickets = ["no"]', "account alpha: tickets"),
         ("", STABLE + 'endpoint = "old"', "account alpha: endpoint must be"),
-        ("", STABLE + 'endpoint = "token"', "account alpha: endpoint 'token' needs store"),
-        ("--workers 2", STABLE + 'endpoint = "token"', "account alpha: endpoint 'token' with 2 workers"),
+        ("--workers 2 --store memory:", STABLE + OLD, "account alpha: endpoint 'token' with 2 workers"),
+        (
+            "--workers 2",
+            'store = "memory:"\n' + STABLE + OLD,
+            "account alpha: endpoint 'token' with 2 workers",
+        ),
+        ("--store nothing://user:not-to-be-shown@host", STABLE, "store: 'nothing' is no store"),
+        ("--store :memory:", STABLE, "store: "),
+        ("--store sqlite://:memory:", STABLE, "store: "),
+        ("--store sqlite:///:memory:", STABLE, "store: "),
+        ("--store sqlite://tokens.db", STABLE, "store: "),
+        ("--store sqlite:tokens.db", STABLE, "store: "),
+        ("--store sqlite:///nowhere/below/tokens.db", STABLE, "store: "),
+        ("", 'store_file = "nowhere"\n' + STABLE, "wx.toml: store_file: 'nowhere' cannot be read"),
+        ("", 'store_env = "NOWHERE"\n' + STABLE, "wx.toml: store_env: the environment variable 'NOWHERE' is"),
         ("--host 192.0.2.1 --port 0", STABLE, "host and port: cannot listen on 192.0.2.1 port 0: "),
         ("--host a..b --port 0", STABLE, "host and port: cannot listen on a..b port 0: "),
     ],
@@ -118,6 +132,24 @@ def test_serve_refuses_a_wrong_configuration_before_any_worker(argv, toml, line,
     code, said = ends(["serve", *given], capsys)
     assert code == 2
     assert said.startswith(f"wxtoken: {line}")
+
+
+@pytest.mark.parametrize("place", ["/proc/nowhere", "wx.toml/below", "/dev/null/x"])
+def test_without_a_place_for_its_store_serve_names_the_setting(place, capsys, folder, monkeypatch):
+    (folder / "wx.toml").write_text(STABLE)
+    monkeypatch.setenv("STATE_DIRECTORY", place)
+    code, said = ends(["serve", "--config", "wx.toml"], capsys)
+    assert code == 2
+    assert said.startswith(f"wxtoken: store: cannot make {place}: ")
+    assert said.endswith("; write store, or give --store")
+
+
+def test_a_file_that_is_no_store_is_refused_before_any_worker(capsys, folder):
+    (folder / "wx.toml").write_text(STABLE)
+    (folder / "tokens.db").write_text("no database " * 400)
+    code, said = ends(["serve", "--config", "wx.toml", "--store", f"sqlite://{folder}/tokens.db"], capsys)
+    assert code == 2
+    assert said.startswith(f"wxtoken: store: {folder}/tokens.db ")
 
 
 def test_serve_refuses_a_busy_port(capsys, folder):

@@ -6,8 +6,9 @@ import os
 
 import pytest
 
-from wxtoken_asgi.command.order import HANDED_DOWN, Order
+from wxtoken_asgi.command.order import Order, warnings
 from wxtoken_asgi.errors import ConfigError
+from wxtoken_asgi.surroundings import HANDED_DOWN
 
 SANDBOX = "http://127.0.0.1:8001"
 STORES = ("WXTOKEN_STORE", "WXTOKEN_STORE_ENV", "WXTOKEN_STORE_FILE")
@@ -89,16 +90,41 @@ def test_a_sandbox_takes_wechat_s_place_for_configured_accounts(tmp_path):
     assert (gamma.name, gamma.api_base, gamma.proxy, gamma.endpoint) == ("gamma", SANDBOX, None, "token")
 
 
-@pytest.mark.parametrize("store", ["", 'store = "memory:"'])
-def test_workers_that_would_doom_one_another_s_tokens_are_refused(tmp_path, store):
-    path = write(tmp_path)
-    (tmp_path / path).write_text(f"{store}\n{(tmp_path / path).read_text()}")
+def test_workers_that_would_doom_one_another_s_tokens_are_refused(tmp_path):
+    path = write(tmp_path, store='"memory:"')
     assert Order(path).config().workers == 1
     with pytest.raises(ConfigError, match=r"^account gamma: endpoint 'token' with 2 workers needs a store"):
         Order(path, {"workers": 2}).config()
 
 
+def test_where_no_store_is_written_out_a_file_of_the_user_s_state_is_shared_by_all_workers(tmp_path, state):
+    config = Order(write(tmp_path), {"workers": 2}).config()
+    assert config.store == f"sqlite://{state}/wxtoken/tokens.db"
+    assert config.shares_store
+    assert (state / "wxtoken").is_dir()
+
+
+def test_a_unit_s_state_goes_before_the_user_s(tmp_path, monkeypatch, state):
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "unit"))
+    assert Order(write(tmp_path)).config().store == f"sqlite://{tmp_path}/unit/tokens.db"
+    assert not state.exists()
+
+
+@pytest.mark.parametrize(("store", "lines"), [("memory:", 1), ("sqlite:///f", 1), ("redis://h", 0)])
+def test_in_a_pod_a_store_that_replicas_do_not_share_is_named(tmp_path, monkeypatch, store, lines):
+    config = Order(write(tmp_path, store=f'"{store}"')).config()
+    assert warnings(config) == []
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    found = warnings(Order(write(tmp_path, store=f'"{store}"')).config())
+    assert len(found) == lines
+    assert all(line.startswith("store: this is Kubernetes") for line in found)
+
+
 def test_workers_with_stable_accounts_need_no_shared_store(tmp_path):
-    path = write(tmp_path)
+    path = write(tmp_path, store='"memory:"')
     (tmp_path / path).write_text((tmp_path / path).read_text().replace('"token"', '"stable"'))
-    assert Order(path, {"workers": 2}).config().workers == 2
+    config = Order(path, {"workers": 2}).config()
+    assert config.workers == 2
+    assert warnings(config) == [
+        "store 'memory:' is each worker's own: the others do not see what one refreshes"
+    ]

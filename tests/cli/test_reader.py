@@ -9,12 +9,15 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import anyio
 import httpx
 import pytest
 
 from wxtoken_asgi.command.cli import main
 from wxtoken_asgi.command.serve import address_of, listen, sandbox_beside
-from wxtoken_asgi.manager import TokenManager
+from wxtoken_asgi.records import Credential
+from wxtoken_asgi.stores import open_store
+from wxtoken_asgi.stores.contract import Claim, Commit, Supply
 
 TOKEN = "84_" + "Ab-_" * 34
 
@@ -203,23 +206,122 @@ def test_only_the_asked_account_is_fetched_and_no_ticket(nobody, capsys, monkeyp
     assert "getticket" not in str(calls)
 
 
-def test_with_a_shared_store_a_token_of_the_old_endpoint_comes_through_the_manager(
-    nobody, capsys, monkeypatch, sandbox
+# with a store
+
+
+def calls(sandbox):
+    found = httpx.get(f"{sandbox}/sandbox/calls", trust_env=False).json()
+    return {path: sum(times.values()) for path, times in found.items()}
+
+
+def accepted(sandbox, token):
+    asked = httpx.get(f"{sandbox}/sandbox/accepts", params={"token": token}, trust_env=False)
+    return "true" in asked.text
+
+
+def test_with_a_shared_store_a_token_of_the_old_endpoint_is_fetched_once_and_kept_there(
+    nobody, capsys, monkeypatch, sandbox, tmp_path
 ):
-    stores = []
-
-    def manager(accounts, *, store, **more):
-        stores.append(store)
-        return TokenManager(accounts, store="memory:", **more)
-
-    monkeypatch.setattr("wxtoken_asgi.config.TokenManager", manager)
     configure(monkeypatch, nobody, api_base=sandbox, endpoint="token")
-    monkeypatch.setenv("WXTOKEN_STORE", "shared://store")
+    monkeypatch.setenv("WXTOKEN_STORE", f"sqlite://{tmp_path}/tokens.db")
+    answers = []
+    for _ in range(3):
+        assert main(["token", "gamma", "--json"]) == 0
+        out, err = capsys.readouterr()
+        answers.append(json.loads(out))
+        assert err == ""
+    assert len({answer["access_token"] for answer in answers}) == 1
+    assert accepted(sandbox, answers[0]["access_token"])
+    assert 0 < answers[0]["expires_in"] < 7200
+    assert calls(sandbox)["/cgi-bin/token"] == 1
+
+
+def credential(sandbox):
+    return Credential("wxtoken", sandbox, "wx00000000000000c3", "token", "access_token")
+
+
+def in_store(url, do):
+    async def use():
+        store = open_store(url)
+        await store.open()
+        try:
+            return await do(store)
+        finally:
+            await store.close()
+
+    return anyio.run(use)
+
+
+def test_while_another_process_fetches_its_token_is_waited_for_and_not_doomed(
+    nobody, capsys, monkeypatch, sandbox, tmp_path
+):
+    url = f"sqlite://{tmp_path}/tokens.db"
+    configure(monkeypatch, nobody, api_base=sandbox, endpoint="token")
+    monkeypatch.setenv("WXTOKEN_STORE", url)
+
+    async def fetch_slowly(store):
+        [granted] = await store.claim([Claim(credential(sandbox))], owner="another", lease_s=30)
+        leased.set()
+        await anyio.sleep(1)
+        await store.commit([Commit(credential(sandbox), granted.fence, TOKEN, 7000, 3600)])
+
+    leased = threading.Event()
+    other = threading.Thread(target=in_store, args=(url, fetch_slowly))
+    other.start()
+    assert leased.wait(10)
+    assert main(["token", "gamma"]) == 0
+    other.join()
+    assert capsys.readouterr().out == TOKEN + "\n"
+    assert calls(sandbox) == {}
+
+
+def test_with_a_store_that_cannot_be_used_nothing_is_fetched(nobody, capsys, monkeypatch, sandbox, tmp_path):
+    (tmp_path / "tokens.db").write_text("no database " * 400)
+    configure(monkeypatch, nobody, api_base=sandbox, endpoint="token")
+    monkeypatch.setenv("WXTOKEN_STORE", f"sqlite://{tmp_path}/tokens.db")
+    assert main(["token", "gamma"]) == 1
+    assert said(capsys).startswith("wxtoken: store: ")
+    assert calls(sandbox) == {}
+
+
+@pytest.fixture
+def left(state):
+    """Puts a value into the file that `wxtoken serve` keeps where no store is written out."""
+
+    def put(sandbox, ttl_s):
+        async def supply(store):
+            await store.supply([Supply(credential(sandbox), TOKEN, ttl_s, ttl_s / 2)])
+
+        file = state / "wxtoken" / "tokens.db"
+        file.parent.mkdir(parents=True)
+        if ttl_s is None:
+            file.write_text("no database " * 400)
+        else:
+            in_store(f"sqlite://{file}", supply)
+
+    return put
+
+
+def test_what_serve_has_left_in_its_own_store_is_read_there(nobody, capsys, monkeypatch, sandbox, left):
+    configure(monkeypatch, nobody, api_base=sandbox, endpoint="token")
+    left(sandbox, 7000.0)
     assert main(["token", "gamma", "--json"]) == 0
     out, err = capsys.readouterr()
-    assert stores == ["shared://store"]
     assert err == ""
-    assert 0 < json.loads(out)["expires_in"] < 7200
+    assert json.loads(out)["access_token"] == TOKEN
+    assert 0 < json.loads(out)["expires_in"] < 7000
+    assert calls(sandbox) == {}
+
+
+@pytest.mark.parametrize("there", [(), (0.0,), (None,)], ids=["nothing", "a dead token", "no database"])
+def test_a_store_that_nobody_wrote_out_is_no_leave_to_fetch(request, capsys, monkeypatch, left, there):
+    nobody, sandbox = map(request.getfixturevalue, ("nobody", "sandbox"))
+    configure(monkeypatch, nobody, api_base=sandbox, endpoint="token")
+    for ttl_s in there:
+        left(sandbox, ttl_s)
+    assert main(["token", "gamma"]) == 2
+    assert "no shared store written out a fetch would doom" in said(capsys)
+    assert calls(sandbox) == {}
 
 
 def test_a_refusal_of_wechat_is_one_line(nobody, capsys, monkeypatch, sandbox):

@@ -6,6 +6,7 @@ import os
 import queue
 import re
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -119,15 +120,26 @@ def test_serve_with_a_sandbox_answers_all_that_it_says_and_ends_with_0(serve, cl
     assert "Traceback" not in served.err
 
 
-def test_serve_with_two_workers_has_one_sandbox_and_ends_with_0(serve, client):
-    served = serve("serve", "--sandbox", "--port", "0", "--workers", "2")
+def test_serve_with_two_workers_has_one_sandbox_and_one_store_and_ends_with_0(serve, tmp_path, state):
+    (tmp_path / "tmp").mkdir()
+    served = serve("serve", "--sandbox", "--port", "0", "--workers", "2", TMPDIR=str(tmp_path / "tmp"))
     found = urls(served.lines("/sandbox/calls"))
-    assert re.fullmatch(r"[\w-]{100,}", client.get(found["token"]).text)
-    assert client.get(found["token"].replace("alpha", "beta")).status_code == 200
+    beta = found["token"].replace("alpha", "beta")
+    assert re.fullmatch(r"[\w-]{100,}", fresh(found["token"]).text)
+    assert len({fresh(beta).text for _ in range(20)}) == 1
+    assert sum(fresh(found["calls"]).json()["/cgi-bin/token"].values()) == 1
+    assert list((tmp_path / "tmp").glob("wxtoken-*/tokens.db"))
     assert served.end() == 0
     assert served.err.count("Application startup complete") == 2
-    assert served.err.count("store 'memory:' is each worker's own") == 1
+    assert "store" not in served.err
     assert "Traceback" not in served.err
+    assert not list((tmp_path / "tmp").glob("wxtoken-*")), "the sandbox's store is gone"
+    assert not state.exists()
+
+
+def fresh(url):
+    """Asks over a connection of its own, which any worker may take."""
+    return httpx.get(url, trust_env=False, timeout=20)
 
 
 SHOP = """
@@ -202,6 +214,50 @@ def test_the_sandbox_alone_answers_as_wechat_does(serve, client):
     url = re.search(r"'(http://\S+)'", "\n".join(lines))[1]
     assert client.get(url).json()["expires_in"] == 7200
     assert served.end() == 0
+
+
+def test_a_token_of_the_old_endpoint_outlives_its_server_in_the_user_s_state(serve, client, state, tmp_path):
+    sandbox = serve("sandbox", "--port", "0")
+    wechat = re.search(r"'(http://[^/]+)", "\n".join(sandbox.lines("/sandbox/calls")))[1]
+    (tmp_path / "wx.toml").write_text(
+        f'api_base = "{wechat}"\nport = 0\n[accounts.gamma]\nappid = "wx00000000000000c3"\n'
+        'secret = "not-to-be-shown"\nendpoint = "token"\n'
+    )
+    tokens = set()
+    for _ in range(2):
+        served = serve("serve", "--config", "wx.toml")
+        tokens.add(client.get(served.listening.get(timeout=GUARD_S) + "/token/gamma").text)
+        assert served.end() == 0
+    assert len(tokens) == 1
+    asked = serve("token", "gamma", "--config", "wx.toml")
+    assert asked.lines("_") == list(tokens)
+    assert asked.end(None) == 0
+    assert client.get(f"{wechat}/sandbox/calls").json() == {"/cgi-bin/token": {"0": 1}}
+    file = state / "wxtoken" / "tokens.db"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    assert b"not-to-be-shown" not in file.read_bytes()
+    assert sandbox.end() == 0
+
+
+def test_a_redis_that_is_away_stops_nothing_and_its_password_is_nowhere(serve, client, tmp_path):
+    (tmp_path / "store").write_text("redis://center:not-to-be-shown@127.0.0.1:1/0\n")
+    (tmp_path / "wx.toml").write_text(
+        'store_file = "store"\n[accounts.gamma]\nappid = "wx01"\nsecret = "s"\napi_base = "http://127.0.0.1:1"'
+    )
+    served = serve("serve", "--config", "wx.toml", "--port", "0", "--log-level", "debug")
+    address = served.listening.get(timeout=GUARD_S)
+    assert client.get(address + "/health/live").status_code == 200
+    assert client.get(address + "/token/gamma").status_code == 503
+    assert served.end() == 0
+    assert "store" in served.err
+
+
+def test_in_a_pod_one_line_names_the_store_whatever_the_number_of_workers(serve, client):
+    served = serve("serve", "--sandbox", "--port", "0", "--workers", "2", KUBERNETES_SERVICE_HOST="10.0.0.1")
+    urls(served.lines("/sandbox/calls"))
+    assert served.end() == 0
+    assert served.err.count("store: this is Kubernetes") == 1
 
 
 def test_serve_without_a_sandbox_says_where_it_listens(serve, client, tmp_path):

@@ -12,9 +12,9 @@ import threading
 import pytest
 
 from wxtoken_asgi.command import serve
-from wxtoken_asgi.command.order import HANDED_DOWN
 from wxtoken_asgi.config import Config
 from wxtoken_asgi.records import Account
+from wxtoken_asgi.surroundings import HANDED_DOWN
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-GUARD_S: Final = 60
+GUARD_S: Final = 240
 WXTOKEN: Final = (sys.executable, "-m", "wxtoken_asgi.command.cli")
 SERVES: Final = {"wxtoken serve --sandbox": "8000", "wxtoken sandbox": "8001"}
 """The commands that serve, and the port that the pages show them with."""
@@ -60,14 +60,21 @@ def _line(line: str) -> str:
     return r"[^\n]*".join(map(re.escape, line.split("…"))) + "\n"
 
 
-def environ() -> dict[str, str]:
-    """An environment without settings of ours."""
-    return {name: value for name, value in os.environ.items() if not name.upper().startswith("WXTOKEN_")}
+def environ(folder: Path) -> dict[str, str]:
+    """An environment without settings of ours; the user's state is in `folder`."""
+    clean = {name: value for name, value in os.environ.items() if not name.upper().startswith("WXTOKEN_")}
+    return clean | {"XDG_STATE_HOME": str(folder / "state")}
 
 
 def _wxtoken(argv: Sequence[str], folder: Path) -> str:
     done = subprocess.run(
-        [*WXTOKEN, *argv], cwd=folder, env=environ(), capture_output=True, text=True, timeout=30, check=False
+        [*WXTOKEN, *argv],
+        cwd=folder,
+        env=environ(folder),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     return done.stdout + done.stderr
 
@@ -146,8 +153,8 @@ class Servers:
     def _serve(self, line: str) -> str:
         if line not in self.printed:
             process = subprocess.Popen(
-                [*WXTOKEN, *shlex.split(line)[1:], "--port", "0"], cwd=self.folder, env=environ(), text=True,
-                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                [*WXTOKEN, *shlex.split(line)[1:], "--port", "0"], cwd=self.folder,
+                env=environ(self.folder), text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             )  # fmt: skip
             guard = threading.Timer(GUARD_S, process.kill)
             guard.start()

@@ -57,7 +57,7 @@ def test_the_comparison_bites(shown, out, same):
 
 @pytest.mark.parametrize("block", all_blocks("sh"), ids=str)
 def test_a_shell_block_holds_known_commands(block):
-    known = {"python3", "curl", "export", "uvicorn", "wxtoken", ".venv/bin/pip", "WX_APPID=wx..."}
+    known = {"python3", "curl", "export", "uvicorn", "gunicorn", "wxtoken", ".venv/bin/pip", "WX_APPID=wx..."}
     for line in block.text.splitlines():
         assert shlex.split(line)[0] in known, line
 

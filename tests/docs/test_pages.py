@@ -96,7 +96,7 @@ def test_no_page_names_a_folder_of_somebodys_machine(page):
 
 
 def test_every_block_is_of_a_language_that_is_checked():
-    known = {"python", "toml", "console", "sh", "nginx", "js"}
+    known = {"python", "toml", "console", "sh", "nginx", "js", "ini", "yaml", "dockerfile", "redis"}
     assert {block.lang for block in all_blocks()} <= known
 
 

@@ -8,22 +8,23 @@ import sys
 import anyio
 import pytest
 from docs_pages import DOCS, Block, all_blocks
-from docs_wechat import awaits_at_its_top, served
+from docs_wechat import APPID, SECRET, awaits_at_its_top, served
 
-from wxtoken_asgi import ConfigError, WxTokenMiddleware
-from wxtoken_asgi.config import load
+from wxtoken_asgi import Account, ConfigError, TokenManager, WxTokenMiddleware
+from wxtoken_asgi.config import Config, load
 
 PYTHON = all_blocks("python")
+STORES = [block for block in PYTHON if "(StoreContract)" in block.text]
 TESTS = [block for block in PYTHON if "\ndef test_" in block.text or "\nasync def test_" in block.text]
 FRAGMENTS = [block for block in PYTHON if awaits_at_its_top(block.text)]
-MODULES = [block for block in PYTHON if block not in (*TESTS, *FRAGMENTS)]
+MODULES = [block for block in PYTHON if block not in (*TESTS, *STORES, *FRAGMENTS)]
 APPS = [block for block in MODULES if "\napp = " in block.text]
 ENVIRON = {"SHOP_SECRET": "s1", "NEWS_SECRET": "s2"}
 NO_STORE = "endpoint 'token' needs store to be written out"
 
 
 def test_there_are_blocks_of_each_sort():
-    assert len(TESTS) == 1
+    assert len(TESTS) == len(STORES) == 1
     assert len(FRAGMENTS) >= 3
     assert len(APPS) >= 6
     assert len(MODULES) > len(APPS)
@@ -64,11 +65,38 @@ def test_lines_of_the_pages_run_where_tokens_is_open(play, block, backend):
 
 @pytest.mark.parametrize("block", TESTS, ids=str)
 def test_the_test_file_of_the_pages_passes(tmp_path, block):
+    _passes(tmp_path, block)
+
+
+@pytest.mark.parametrize("block", STORES, ids=str)
+def test_the_store_of_the_pages_keeps_the_contract_in_a_fresh_folder(tmp_path, block):
+    assert _passes(tmp_path, block) >= 100
+
+
+def _passes(tmp_path, block: Block) -> int:
+    """Run a block as somebody else's test file, without any configuration; gives the number of its tests."""
     path = tmp_path / "test_shop.py"
     path.write_text(block.text, encoding="utf-8")
     argv = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", str(path)]
-    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    return int(done.stdout.rpartition(" passed")[0].split()[-1])
+
+
+def test_the_script_that_moves_between_stores_saves_the_fetch(play, tmp_path):
+    [block] = [block for block in MODULES if "async def move(" in block.text]
+    move = play.load(_written(tmp_path, block))["move"]
+    account = Account("shop", appid=APPID, secret=SECRET, endpoint="token")
+    old, new = (f"sqlite://{tmp_path}/{name}.db" for name in ("old", "new"))
+
+    async def read(store):
+        async with TokenManager([account], store=store) as tokens:
+            return await tokens.access_token("shop")
+
+    token = anyio.run(read, old)
+    assert anyio.run(move, Config(accounts=(account,)), old, new) == 1
+    assert anyio.run(read, new) == token
+    assert play.sandbox.count("/cgi-bin/token") == 1
 
 
 @pytest.mark.parametrize("block", all_blocks("toml"), ids=str)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+
 import anyio
 import pytest
 
 from wxtoken_asgi.stores import MemoryStore
 
+from benchmarks.fleet import SharedStore
 from support.fleet import Fleet
 
 
@@ -52,6 +55,29 @@ async def test_several_managers_on_one_store_fetch_once(world):
         one_worker = 8 * 3600 / (0.5 * 7200)
         assert world.count("token") <= one_worker + 1
         assert world.count("stable_token") <= 8 * 3600 / 243 + 8
+
+
+@pytest.mark.parametrize("entered", [True, False], ids=["loop", "on demand"])
+async def test_five_hundred_cold_readers_of_eight_workers_share_one_fetch(world, entered):
+    store = SharedStore(world.clock)
+    world.sandbox.fail("slow", times=None, seconds=1.0)
+    managers = [world.manager(world.account("beta", tickets=["jsapi"]), store=store) for _ in range(8)]
+    tokens, tickets = [], []
+    async with AsyncExitStack() as stack:
+        for manager in managers if entered else ():
+            await stack.enter_async_context(manager)
+        async with anyio.create_task_group() as group:
+            for n in range(500):
+                group.start_soon(collect, lambda m=managers[n % 8]: m.access_token("beta"), tokens)
+                group.start_soon(collect, lambda m=managers[n % 8]: m.jsapi_ticket("beta"), tickets)
+        assert (len(set(tokens)), len(set(tickets))) == (1, 1)
+        assert (world.count("token"), world.count("ticket/getticket")) == (1, 1)
+    assert store.items["claim"] <= 2 * 8 * 5
+    again = world.manager(world.account("beta", tickets=["jsapi"]), store=store)
+    async with again:  # a restart
+        assert {await again.access_token("beta")} == set(tokens)
+        assert {await again.jsapi_ticket("beta")} == set(tickets)
+    assert len(world.sandbox.calls) == 2
 
 
 async def test_a_caller_that_goes_away_changes_nothing(world):

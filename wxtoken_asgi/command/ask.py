@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
@@ -11,10 +12,13 @@ import anyio
 import httpx
 
 from wxtoken_asgi.accounts import Accounts
+from wxtoken_asgi.command import place
 from wxtoken_asgi.config import Config, load
-from wxtoken_asgi.errors import ConfigError, UnknownAccount, WxTokenError
-from wxtoken_asgi.manager import ACCESS_TOKEN, JSAPI_TICKET
+from wxtoken_asgi.entries import Entry, Held
+from wxtoken_asgi.errors import ConfigError, StoreError, UnknownAccount, WxTokenError
+from wxtoken_asgi.manager import ACCESS_TOKEN, JSAPI_TICKET, TokenManager
 from wxtoken_asgi.records import Account, is_loopback_url
+from wxtoken_asgi.stores import Store, open_store
 
 _WAIT_S: Final = 15.0  # a server lets a read wait for 5 s, and its answer may take a while
 _ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (nothing is bound here)
@@ -109,18 +113,50 @@ def _fetch(config: Config, asked: Asked, server: str) -> dict[str, Any]:
     account = Accounts(config.accounts).get(asked.app)
     if account is None:
         raise UnknownAccount(asked.app)
-    if not config.shares_store:
-        _check_harmless(account, server)
     # This account alone, and no ticket that nobody asked for.
     alone = replace(config, accounts=(replace(account, tickets=()),), store=config.store or "memory:")
+    if config.shares_store:
+        place.open_once(alone.store or "")  # without its lease a fetch may doom a token
+        return anyio.run(_through_manager, alone, asked)
+    left = _left(alone, asked) if config.store is None else None
+    if left is not None:
+        return left
+    _check_harmless(account, server)
     return anyio.run(_through_manager, alone, asked)
+
+
+def _left(config: Config, asked: Asked) -> dict[str, Any] | None:
+    """What `wxtoken serve` holds in its default file, if that is still good.
+
+    Only to be read: that file is this user's, and a server may run for another one, with another file.
+    """
+    with suppress(ConfigError, StoreError):
+        file = place.default_file()
+        if file.exists():
+            return anyio.run(_read_left, config, open_store(place.url_of(file)), asked)
+    return None
+
+
+async def _read_left(config: Config, store: Store, asked: Asked) -> dict[str, Any] | None:
+    tokens = config.manager(store=store)
+    entry = _entry(tokens, asked)
+    at = tokens.clock.moment()
+    await store.open()
+    try:
+        [record] = await store.read([entry.credential])
+    finally:
+        await store.close()
+    entry.adopt(record, at)
+    held = entry.good(tokens.clock)
+    return None if held is None else _shaped(entry, held, tokens, asked)
 
 
 def _check_harmless(account: Account, server: str) -> None:
     if account.endpoint != "stable":
         msg = (
             f"account {account.name}: nothing listens on {server}, and with endpoint {account.endpoint!r} and"
-            " store 'memory:' a fetch would doom the token that others use; start the server or give --server"
+            " no shared store written out a fetch would doom the token that others use; start the server,"
+            " give --server, or write the store that the server uses"
         )
         raise ConfigError(msg)
     sys.stderr.write(f"wxtoken: nothing listens on {server}; WeChat's stable endpoint was asked instead\n")
@@ -128,7 +164,14 @@ def _check_harmless(account: Account, server: str) -> None:
 
 async def _through_manager(config: Config, asked: Asked) -> dict[str, Any]:
     async with config.manager() as tokens:
-        entry = tokens.entry(asked.app, ACCESS_TOKEN if asked.kind == "token" else JSAPI_TICKET)
-        held = await tokens.hold(entry)
-        kept = entry.kind.policy.may_keep(held.left(tokens.clock), held.ask_in(tokens.clock))
-        return {asked.key: held.value, "expires_in": int(kept)}
+        entry = _entry(tokens, asked)
+        return _shaped(entry, await tokens.hold(entry), tokens, asked)
+
+
+def _entry(tokens: TokenManager, asked: Asked) -> Entry:
+    return tokens.entry(asked.app, ACCESS_TOKEN if asked.kind == "token" else JSAPI_TICKET)
+
+
+def _shaped(entry: Entry, held: Held, tokens: TokenManager, asked: Asked) -> dict[str, Any]:
+    kept = entry.kind.policy.may_keep(held.left(tokens.clock), held.ask_in(tokens.clock))
+    return {asked.key: held.value, "expires_in": int(kept)}

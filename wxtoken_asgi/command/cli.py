@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from wxtoken_asgi.command import place
 from wxtoken_asgi.command.ask import Asked, read
 from wxtoken_asgi.command.order import Order
 from wxtoken_asgi.config.settings import TOP
@@ -83,7 +84,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--port", type=int, help="the port to listen on (8000); 0: any free one")
     add("--workers", type=int, metavar="N", help="how many processes (1)")
     add("--prefix", help="the path below which our own paths lie, such as /wx")
-    add("--store", metavar="URL", help="where credentials are kept (memory:)")
+    add("--store", metavar="URL", help="where credentials are kept (a file in your state directory)")
     add("--app", metavar="MODULE:OBJECT", help="your own ASGI app, to be wrapped")
     add("--sandbox", action="store_true", help="put a sandbox in WeChat's place, with a store of its own")
     add("--log-level", choices=_LEVELS, default="info", metavar="LEVEL", help=f"{', '.join(_LEVELS)} (info)")
@@ -120,15 +121,17 @@ def _add_token(parser: argparse.ArgumentParser) -> None:
 def _serve(args: argparse.Namespace) -> int:
     serve = _server()
     flags = {name: getattr(args, name) for name in _FLAGS if getattr(args, name) is not None}
-    store = flags.pop("store", "memory:" if args.sandbox else None)
+    store = flags.pop("store", None)
     with ExitStack() as stack:
         order = Order(args.config, flags)
         if args.sandbox:
+            store = store or stack.enter_context(place.temporary())
             sock = stack.enter_context(serve.listen("127.0.0.1", 0))
             order = Order(args.config, flags, serve.address_of(sock))
         stack.enter_context(order.hand_down(store))
         config = order.config()
         serve.build(config)
+        place.try_out(config.store or "memory:")
         door = stack.enter_context(serve.listen(config.host, config.port))
         if args.sandbox:
             stack.enter_context(serve.sandbox_beside(sock))

@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Final
 
+from wxtoken_asgi.command import place
 from wxtoken_asgi.config import Config, load
 from wxtoken_asgi.errors import ConfigError
 from wxtoken_asgi.records import Account
-
-# It does not begin with WXTOKEN_: it is no setting.
-HANDED_DOWN: Final = "_WXTOKEN_SERVE"
+from wxtoken_asgi.surroundings import HANDED_DOWN, Surroundings, in_kubernetes
 
 _STORE: Final = ("WXTOKEN_STORE", "WXTOKEN_STORE_ENV", "WXTOKEN_STORE_FILE")
 
@@ -52,10 +51,11 @@ class Order:
             _set(before)
 
     def config(self) -> Config:
-        """The configuration, with the sandbox in WeChat's place if there is one.
+        """The configuration, with a store, and the sandbox in WeChat's place if there is one.
 
         Raises:
-            ConfigError: it is wrong, has no account, or would let workers doom one another's tokens.
+            ConfigError: it is wrong, has no account, has no place for its store, or would let workers doom
+                one another's tokens.
         """
         config = load(self.path, overrides=self.flags)
         if self.sandbox is not None:
@@ -63,7 +63,9 @@ class Order:
         if not config.accounts:
             msg = "accounts: there is none; write [accounts.NAME] into the --config file, or try --sandbox"
             raise ConfigError(msg)
-        _check_workers(config)
+        if config.store is None:
+            config = replace(config, store=place.default_url())
+        warnings(config)
         return config
 
 
@@ -89,13 +91,15 @@ def _demo_accounts(config: Config) -> tuple[Account, ...]:
     )
 
 
-def _check_workers(config: Config) -> None:
-    if config.workers == 1 or config.shares_store:
-        return
-    for account in config.accounts:
-        if account.endpoint == "token":
-            msg = (
-                f"account {account.name}: endpoint 'token' with {config.workers} workers needs a store"
-                " that they share; with 'memory:' each would doom the others' tokens"
-            )
-            raise ConfigError(msg)
+def warnings(config: Config) -> list[str]:
+    """What an operator should hear of the store, as the parent says it once for all workers.
+
+    Raises:
+        ConfigError: workers would doom one another's tokens.
+    """
+    surroundings = Surroundings(config.workers, in_kubernetes(os.environ))
+    return surroundings.warnings(
+        shared=config.shares_store,
+        one_host=config.store is None or config.store.startswith(("memory:", "sqlite:")),
+        dooming=[account.name for account in config.accounts if account.endpoint == "token"],
+    )

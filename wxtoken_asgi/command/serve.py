@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from wxtoken_asgi.command.order import Order
+from wxtoken_asgi.command.order import Order, warnings
 from wxtoken_asgi.command.serverlog import SANDBOX_THREAD, log_config
 from wxtoken_asgi.config import Config, import_object
 from wxtoken_asgi.errors import ConfigError
@@ -143,8 +143,8 @@ def run(config: Config, sock: socket.socket, *, log_level: str, access_log: bool
         timeout_graceful_shutdown=_GRACE_S,
     )
     _log.info("listening on %s%s", address_of(sock), config.prefix)
-    if config.workers > 1 and not config.shares_store:
-        _log.warning("store 'memory:' is each worker's own: the others do not see what one refreshes")
+    for warning in warnings(config):
+        _log.warning("%s", warning)
     if config.workers == 1:
         return _run_alone(uvicorn.Server(options), sock)
     supervisor = Multiprocess(options, sockets=[sock])

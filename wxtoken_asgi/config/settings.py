@@ -82,9 +82,8 @@ SETTINGS: Final = (
     Setting(
         "store",
         TEXT,
-        "where credentials are kept: `memory:`",
+        "where credentials are kept: `sqlite:///path`, `redis://host:6379/0`, `memory:`",
         top=True,
-        default="memory:",
         check=_is_filled,
         must=_FILLED,
         secret=True,

@@ -1,15 +1,30 @@
-"""What others need to test their own parts of the service: the store contract as tests.
+"""The store contract as tests, for whoever writes a store for another database.
 
-class TestMyStore(StoreContract):
-    @pytest.fixture
-    def make(self, clock): ...      # a function that makes a store object; all of a test share the records
+pytest and anyio's plugin, which comes with anyio, run them. Write one class in a test file of yours:
 
-    @pytest.fixture
-    def wipe(self, store): ...      # an async function that empties the database behind the store's back
+    class TestMyStore(StoreContract):
+        @pytest.fixture
+        def make(self, clock, database):  # makes store objects; all of one test share the records
+            return lambda: MyStore(database, clock)
 
-A store whose time is not that of the `clock` it is given also gives `later` (lets seconds pass), `step`
-(steps the wall clock it goes by) and `wall` (what that says); one that does not run on both event loops
-gives `anyio_backend`. pytest and anyio's plugin run the rest.
+        @pytest.fixture
+        def wipe(self, database):  # an async function that empties the database behind the stores' backs
+            return database.empty
+
+Each test begins with an empty database. A store that takes its time from the `clock` it is given needs no
+more: the tests move that clock. One with a clock of its own overrides three fixtures, each a function:
+
+    later(seconds)  lets seconds pass by the store's clock: leases and values end
+    step(seconds)   steps the wall clock that the store sees, and no other
+    wall()          what that wall clock says, in seconds since 1970
+
+A store for one event loop only overrides `anyio_backend` with a fixture that returns "asyncio" or "trio"; a
+store for one process returns one object from `make` again and again. `most_changes`, a class attribute, is
+how many changes a cursor may be behind before the store answers "everything". A few tests wait, 7 s in all
+for each loop.
+
+What each operation promises stands in `wxtoken_asgi.stores.contract`, the rules for one record in
+`wxtoken_asgi.stores.row`.
 """
 
 from __future__ import annotations
@@ -28,3 +43,5 @@ __all__ = ["StoreContract"]
 
 class StoreContract(LeaseRules, ValueRules, NewsRules):
     """Every rule that a store keeps; see the module's text for what to give."""
+
+    pytestmark = pytest.mark.anyio

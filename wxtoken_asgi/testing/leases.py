@@ -6,7 +6,20 @@ import anyio
 import pytest
 
 from wxtoken_asgi.stores import Store
-from wxtoken_asgi.stores.contract import Behind, Busy, Charge, Claim, Cut, Fail, Granted, Newer, Spent, Wait
+from wxtoken_asgi.stores.contract import (
+    Behind,
+    Busy,
+    Charge,
+    Claim,
+    Claimed,
+    Cut,
+    Fail,
+    Granted,
+    LastError,
+    Newer,
+    Spent,
+    Wait,
+)
 from wxtoken_asgi.testing.stage import (
     ERROR,
     KEY,
@@ -17,6 +30,7 @@ from wxtoken_asgi.testing.stage import (
     Wipe,
     Worker,
     about,
+    asks_anew,
     key,
 )
 
@@ -133,7 +147,7 @@ class LeaseRules(StoreStage):
 
     async def test_an_asked_for_success_settles_a_minute(self, one: Worker, later: Later) -> None:
         record = await one.fetch(claim={"asked": True}, asked=True)
-        wish = {"asked": True, "seen": record.version, "settled_s": 60}
+        wish = asks_anew(record)
         later(58)
         assert isinstance(await one.claim(**wish), Newer)
         later(4)
@@ -154,7 +168,7 @@ class LeaseRules(StoreStage):
         self, one: Worker, later: Later
     ) -> None:
         record = await one.fetch()
-        wish = {"asked": True, "seen": record.version, "settled_s": 60}
+        wish = asks_anew(record)
         await one.fail(await one.lease(**wish), error=None, wait_s=0, asked=True)
         assert isinstance(await one.claim(**wish), Newer)
         later(62)
@@ -164,7 +178,7 @@ class LeaseRules(StoreStage):
         self, one: Worker, two: Worker, later: Later
     ) -> None:
         record = await one.fetch()
-        wish = {"asked": True, "seen": record.version, "settled_s": 60}
+        wish = asks_anew(record)
         await one.fail(await one.lease(**wish), wait_s=2, asked=True)
         later(20)
         waits = await two.claim(**wish)
@@ -184,7 +198,7 @@ class LeaseRules(StoreStage):
 
     async def test_the_longer_of_two_waits_is_told(self, one: Worker) -> None:
         record = await one.fetch()
-        wish = {"asked": True, "seen": record.version, "settled_s": 60}
+        wish = asks_anew(record)
         await one.fail(await one.lease(**wish), wait_s=300, asked=True)
         assert (await one.claim(**wish)).retry_in_s == about(300)
 
@@ -194,12 +208,12 @@ class LeaseRules(StoreStage):
         await one.fail(await one.lease(asked=True), wait_s=2, asked=True)
         later(4)
         record = await one.fetch()
-        wish = {"asked": True, "seen": record.version, "settled_s": 60}
+        wish = asks_anew(record)
         assert isinstance(await two.claim(**wish), Granted), "neither failed nor settled"
 
     async def test_an_asked_for_failure_of_another_configuration_is_not_repeated(self, one: Worker) -> None:
         record = await one.fetch()
-        wish = {"asked": True, "seen": record.version, "settled_s": 60}
+        wish = asks_anew(record)
         await one.fail(await one.lease(**wish, fingerprint="before"), error=OTHER_ERROR, asked=True)
         assert isinstance(await one.claim(**wish, fingerprint="before"), Wait)
         assert isinstance(await one.claim(**wish, fingerprint="after"), Granted)
@@ -207,9 +221,9 @@ class LeaseRules(StoreStage):
     # leases
 
     async def test_of_100_claimers_one_is_granted(self, store: Store) -> None:
-        claimed = []
+        claimed: list[Claimed] = []
 
-        async def ask(number):
+        async def ask(number: int) -> None:
             claimed.append(await Worker(store, f"worker-{number}").claim())
 
         async with anyio.create_task_group() as group:
@@ -390,7 +404,7 @@ class LeaseRules(StoreStage):
         [(OTHER_ERROR, "before", Wait), (OTHER_ERROR, "after", Granted), (ERROR, "after", Wait)],
     )
     async def test_a_new_configuration_does_not_wait_for_an_old_ones_error(
-        self, one: Worker, two: Worker, error, fingerprint, expected
+        self, one: Worker, two: Worker, error: LastError, fingerprint: str, expected: type[Claimed]
     ) -> None:
         await one.fail(await one.lease(), error=error)
         assert isinstance(await two.claim(fingerprint=fingerprint), expected)
@@ -412,13 +426,18 @@ class LeaseRules(StoreStage):
         claimed = await store.claim(claims, owner="one", lease_s=30)
         assert [type(answer) for answer in claimed] == [Busy, Newer, Granted, Wait]
         assert [answer.record.credential for answer in claimed] == [key(n) for n in (3, 1, 4, 2)]
+        granted = claimed[2]
+        assert isinstance(granted, Granted)
         records = await store.read([key(2), key(9), key(1)])
         assert [record.credential for record in records] == [key(2), key(9), key(1)]
-        fails = [Fail(key(4), claimed[2].fence, 5, ERROR), Fail(key(1), 1, 5, ERROR)]
+        fails = [Fail(key(4), granted.fence, 5, ERROR), Fail(key(1), 1, 5, ERROR)]
         assert [record.error for record in await store.fail(fails)] == [ERROR, None]
 
     async def test_empty_batches_are_answered(self, store: Store) -> None:
         assert await store.claim([], owner="one", lease_s=30) == []
-        assert await store.read([]) == await store.commit([]) == await store.fail([]) == []
-        assert await store.restore([]) == await store.supply([]) == []
-        assert await store.remove([]) is None
+        assert await store.read([]) == []
+        assert await store.commit([]) == []
+        assert await store.fail([]) == []
+        assert await store.restore([]) == []
+        assert await store.supply([]) == []
+        await store.remove([])

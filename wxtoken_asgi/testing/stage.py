@@ -1,4 +1,4 @@
-"""What the store contract's tests stand on: a store whose time can be moved, and workers who speak with it."""
+"""What the contract's tests stand on: a store whose time can be moved, and workers who speak with it."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ def key(number: int) -> Credential:
 def about(seconds: float) -> Any:
     """A duration as a store may measure it: some have clocks of their own."""
     return pytest.approx(seconds, abs=1)
+
+
+def asks_anew(record: Record) -> dict[str, Any]:
+    """The claim of a caller who has seen this record and asks for a newer value."""
+    return {"asked": True, "seen": record.version, "settled_s": 60}
 
 
 class Worker:
@@ -120,12 +125,14 @@ class StoreStage:
     @pytest.fixture
     def make(self, clock: MovedClock) -> Make:
         """Makes a store object; all of one test share the records."""
-        raise NotImplementedError
+        msg = "write a fixture `make`; wxtoken_asgi.testing says how"
+        raise NotImplementedError(msg)
 
     @pytest.fixture
     def wipe(self, store: Store) -> Wipe:
         """Empties the database behind the store's back; awaited."""
-        raise NotImplementedError
+        msg = "write a fixture `wipe`; wxtoken_asgi.testing says how"
+        raise NotImplementedError(msg)
 
     @pytest.fixture
     def later(self, clock: MovedClock) -> Later:

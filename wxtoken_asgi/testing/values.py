@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from wxtoken_asgi.stores.contract import Charge, Commit, Cut, Granted, Newer, Record, Spent, Supply
-from wxtoken_asgi.testing.stage import ERROR, KEY, Later, StoreStage, Wall, Wipe, Worker, about, key
+from wxtoken_asgi.testing.stage import (
+    ERROR,
+    KEY,
+    Later,
+    StoreStage,
+    Wall,
+    Wipe,
+    Worker,
+    about,
+    asks_anew,
+    key,
+)
 
 DAY_S = 86_400
 ASKED = Charge("asked", 2)
 CALLS = Charge("calls", 5)
 
 
-def restorable(version=7, *, number=1, ttl_s=500.0, value="saved"):
+def restorable(
+    version: int = 7, *, number: int = 1, ttl_s: float = 500.0, value: str | None = "saved"
+) -> Record:
+    """A record as somebody holds it whose store has lost it."""
     return Record(key(number), version, value, ttl_s=ttl_s, ask_in_s=50, state="kept")
 
 
@@ -210,7 +225,7 @@ class ValueRules(StoreStage):
         await one.fail(await one.lease(asked=True), asked=True)
         [record] = await one.store.supply([Supply(KEY, "outside", 500, 50)])
         assert (record.error, record.attempts, record.wait_s) == (None, 0, 0)
-        wish = {"asked": True, "seen": record.version, "settled_s": 60}
+        wish = asks_anew(record)
         assert isinstance(await one.claim(**wish), Granted)
 
     # remove
@@ -231,7 +246,7 @@ class ValueRules(StoreStage):
 
     # budgets
 
-    async def spend(self, worker, *charges):
+    async def spend(self, worker: Worker, *charges: Charge) -> Any:
         """Claim, and give the lease back if it is granted."""
         claimed = await worker.claim(charges=charges)
         if isinstance(claimed, Granted):

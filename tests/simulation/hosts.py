@@ -1,0 +1,49 @@
+"""Hosts and their clocks: each has an error of its own, can be stepped, and can sleep."""
+
+from __future__ import annotations
+
+import trio
+
+from wxtoken_asgi.clock import Clock
+
+EPOCH = 1_790_000_000.0
+BOOTED = 1000.0
+
+
+class HostClock(Clock):
+    """The clocks of a host, shared by its processes.
+
+    Args:
+        seed: of the chance that this process draws.
+        host: whose clocks they are.
+    """
+
+    def __init__(self, seed: int, host: Host) -> None:
+        super().__init__(seed)
+        self._host = host
+
+    def monotonic(self) -> float:
+        return BOOTED + trio.current_time() * self._host.pace
+
+    def ticks(self) -> float:
+        return self.monotonic() - self._host.slept
+
+    def time(self) -> float:
+        return EPOCH + trio.current_time() + self._host.wall_error
+
+
+class Host:
+    """A machine.
+
+    Args:
+        pace: how fast its clocks run, beside true time.
+        wall_error: how far its wall clock is ahead of true time, in seconds.
+
+    Attributes:
+        slept: how long it has been suspended; only the quick clock does not count that.
+    """
+
+    def __init__(self, *, pace: float, wall_error: float) -> None:
+        self.pace = pace
+        self.wall_error = wall_error
+        self.slept = 0.0

@@ -1,0 +1,153 @@
+"""The store as the simulated processes see it: late, away, hanging, losing answers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Any
+
+import anyio
+import trio
+
+from simulation.chance import Rates, Tally, duration
+from wxtoken_asgi.errors import StoreError
+from wxtoken_asgi.stores import Store
+
+OUTAGES = ("away", "hangs", "slow")
+
+
+class Shelf:
+    """The one store behind all processes.
+
+    Args:
+        inner: the store itself.
+        empty: loses all its records.
+        rates: how often an answer is lost.
+        random: where that is drawn from.
+        tally: what was exercised.
+
+    Attributes:
+        outage: how it is away now (one of `OUTAGES`), if it is.
+        healthy_since: since when it was never away, in true time.
+        wiped: when it was emptied, in true time.
+        lost: by process, when it last lost an answer, in true time.
+    """
+
+    def __init__(
+        self, inner: Store, empty: Callable[[], None], rates: Rates, random: Random, tally: Tally
+    ) -> None:
+        self.inner = inner
+        self.empty = empty
+        self.rates = rates
+        self.random = random
+        self.tally = tally
+        self.outage: str | None = None
+        self.healthy_since = 0.0
+        self.wiped: list[float] = []
+        self.lost: dict[Any, float] = {}
+        self.on_wipe: Callable[[], None] = lambda: None
+
+    def leave(self, how: str) -> None:
+        self.outage = how
+        self.tally.add(f"store {how}")
+
+    def come_back(self) -> None:
+        self.outage = None
+        self.healthy_since = trio.current_time()
+
+    def wipe(self) -> None:
+        self.on_wipe()
+        self.wiped.append(trio.current_time())
+        self.tally.add("store wiped")
+        self.empty()
+
+
+class ProcessStore(Store):
+    """A process's connection to it.
+
+    Args:
+        shelf: the store behind.
+        process: whose it is.
+        point: called at the points at which a process may be killed or stopped.
+        seen: called with each operation that was carried out: its name, what was asked and what came of it.
+    """
+
+    shared = True
+    news_s = 1.0
+
+    def __init__(
+        self,
+        shelf: Shelf,
+        process: Any,
+        point: Callable[[str], Awaitable[None]],
+        seen: Callable[[str, Any, Any], None],
+    ) -> None:
+        self._shelf = shelf
+        self._process = process
+        self._point = point
+        self._seen = seen
+
+    async def _do(self, name: str, *args: Any, **options: Any) -> Any:
+        shelf = self._shelf
+        await self._reach()
+        answer = await getattr(shelf.inner, name)(*args, **options)
+        self._seen(name, args, answer)
+        if shelf.random.random() < shelf.rates.answer:
+            shelf.tally.add("store answer lost")
+            shelf.lost[self._process] = trio.current_time()
+            raise StoreError("the answer was lost")
+        return answer
+
+    async def _reach(self) -> None:
+        shelf = self._shelf
+        await anyio.sleep(shelf.random.uniform(0.0005, 0.005))
+        if shelf.outage == "away":
+            raise StoreError("the store is away")
+        if shelf.outage == "hangs":
+            await anyio.sleep_forever()
+        if shelf.outage == "slow":
+            await anyio.sleep(duration(shelf.random, 0.1, 5))
+
+    async def open(self) -> None:
+        await self._do("open")
+
+    async def close(self) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    async def read(self, credentials: Any) -> Any:
+        return await self._do("read", credentials)
+
+    async def claim(self, claims: Any, *, owner: str, lease_s: float) -> Any:
+        await self._point("before the claim")
+        answer = await self._do("claim", claims, owner=owner, lease_s=lease_s)
+        await self._point("after the claim")
+        return answer
+
+    async def commit(self, commits: Any) -> Any:
+        self._seen("committing", (commits,), None)
+        await self._point("before the commit")
+        answer = await self._do("commit", commits)
+        await self._point("after the commit")
+        return answer
+
+    async def fail(self, fails: Any) -> Any:
+        await self._point("before the fail")
+        return await self._do("fail", fails)
+
+    async def restore(self, records: Any) -> Any:
+        return await self._do("restore", records)
+
+    async def supply(self, supplies: Any) -> Any:
+        return await self._do("supply", supplies)
+
+    async def remove(self, credentials: Any) -> Any:
+        return await self._do("remove", credentials)
+
+    async def due(self, limit: int) -> Any:
+        return await self._do("due", limit)
+
+    async def changes(self, cursor: str, wait_s: float) -> Any:
+        await self._reach()
+        answer = await self._shelf.inner.changes(cursor, wait_s)
+        await self._reach()
+        return answer

@@ -1,0 +1,358 @@
+"""What must hold at every step; each broken promise is written down."""
+
+from __future__ import annotations
+
+import zlib
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from simulation.chance import DAY
+from wxtoken_asgi.errors import BudgetSpent
+from wxtoken_asgi.stores.contract import Claim, Commit, Granted
+
+if TYPE_CHECKING:
+    from simulation.wechat import Call
+    from simulation.workers import Worker
+    from simulation.world import World
+
+CALM_S = 900.0
+"""So long after the last trouble every back-off has ended and every value is back."""
+
+HEARD_S = 5.0
+"""So long after it went on, or the store came back, a worker may not have heard of everything."""
+
+PROVED_S = 1900.0
+"""A ticket is proved every 10 to 30 minutes."""
+
+NEWS_S = 1.0
+READ_S, REFRESH_S = 5.0, 12.0
+HOT_CALLS, HOT_S = 20, 60.0
+MARGIN_S = 30.0
+
+
+class Watch:
+    """The invariants.
+
+    Args:
+        world: what is watched.
+
+    Attributes:
+        violations: what was broken, in words.
+        worst: the longest that a caller waited, by what it did.
+        states: how often each state of a credential was seen.
+        trace: a sum over all that the store and WeChat were asked, and when.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.violations: list[str] = []
+        self.worst: dict[str, float] = {"read": 0.0, "refresh": 0.0}
+        self.states: dict[str, int] = {}
+        self.trace = 0
+        self._born: dict[tuple[str, str, str], float] = {}
+        self._versions: dict[tuple[str, str], int] = {}
+        self._recent: dict[tuple[str, str], deque[float]] = {}
+        self._day: dict[tuple[str, str], deque[float]] = {}
+        self._outside: dict[str, float] = {}
+        self._served_once: set[tuple[str, str]] = set()
+        self._asked_at: dict[tuple[str, str], float] = {}
+        self._granted: dict[tuple[str, str], deque[float]] = {}
+        self._spared: dict[tuple[str, str], tuple[float, Any]] = {}
+        self._tickets: dict[tuple[Any, str], float] = {}
+
+    def _trace(self, what: object) -> None:
+        self.trace = zlib.crc32(f"{trio.current_time():.9f} {what}".encode(), self.trace)
+
+    def broken(self, promise: str, what: str) -> None:
+        self.violations.append(f"{promise} at {trio.current_time():.3f} s: {what}")
+
+    # excuses
+
+    def outside(self, app: str) -> None:
+        """Another program fetched this account's token."""
+        self._outside[app] = trio.current_time()
+
+    def _deaf(self, worker: Worker) -> bool:
+        """Whether it may not have heard what others did."""
+        now, shelf = trio.current_time(), self.world.shelf
+        return shelf.outage is not None or now - max(shelf.healthy_since, worker.disturbed) < HEARD_S
+
+    def _calm(self, worker: Worker, app: str) -> bool:
+        now, world = trio.current_time(), self.world
+        if world.way.away is not None or world.shelf.outage is not None or app in world.faults.refused:
+            return False
+        last = max(
+            world.way.healthy_since,
+            world.shelf.healthy_since,
+            worker.disturbed,
+            world.faults.mended.get(app, 0.0),
+            self._outside.get(app, float("-inf")),
+            *world.shelf.wiped[-1:],
+        )
+        return now - last > CALM_S
+
+    # what callers see
+
+    def waited(self, worker: Worker, process: Any, what: str, seconds: float, begun: float) -> None:
+        if worker.process is not process or worker.disturbed >= begun:
+            return
+        self.worst[what] = max(self.worst[what], seconds)
+        if seconds > (READ_S if what == "read" else REFRESH_S) + 0.5:
+            self.broken("waiting", f"a {what} at {worker} took {seconds:.2f} s")
+
+    def refused(self, worker: Worker, app: str, kind: str, error: Exception) -> None:
+        self.world.tally.add(f"read refused: {type(error).__name__}")
+        if isinstance(error, BudgetSpent) or (app, kind) not in self._served_once:
+            return
+        if self._calm(worker, app):
+            self.broken("P1", f"{worker} refused the {kind} of {app} while all was well: {error}")
+
+    def served(self, worker: Worker, tokens: Any, app: str, kind: str, held: Any) -> bool:
+        """Whether the value served is dead."""
+        self.world.tally.add("reads")
+        self._served_once.add((app, kind))
+        if kind == "jsapi_ticket":
+            return self._served_ticket(worker, app, held)
+        sandbox, now = self.world.sandbox, self.world.now()
+        token = sandbox._wechat.token(held.value)
+        if token is None:
+            self.broken("P1", f"{worker} served a token of {app} that WeChat does not know")
+            return True
+        if now > token.end:
+            self.broken("P1", f"{worker} served a token of {app} {now - token.end:.1f} s past its end")
+        key = (worker.process.name, app, kind)
+        if token.born < self._born.get(key, 0.0):
+            self.broken("P3", f"{worker} served a token of {app} older than the one before")
+        self._born[key] = token.born
+        if now < token.dies:
+            return False
+        self.world.tally.add("dead reads")
+        if not self._dead_excused(worker, app, token):
+            late = now - token.dies
+            self.broken("P1", f"{worker} served a token of {app} that died {late:.1f} s ago, unexcused")
+        return True
+
+    def _dead_excused(self, worker: Worker, app: str, token: Any) -> bool:
+        born = self.world.true(token.born)
+        if self._outside.get(app, -1.0) >= born or self._deaf(worker):
+            return True
+        if self.world.overlap == "strict":
+            return True
+        died = self.world.true(token.dies)  # superseded 300 s before
+        return any(died - 360 < wiped < died for wiped in self.world.shelf.wiped)
+
+    def _served_ticket(self, worker: Worker, app: str, held: Any) -> bool:
+        if self.world.sandbox.accepts_ticket(held.value):
+            return False
+        self.world.tally.add("dead ticket reads")
+        return True
+
+    def kept(self, worker: Worker, app: str, kind: str, value: str, *, since: float, due_at: float) -> None:
+        """A value that a client kept for as long as it was told to: WeChat must still take it."""
+        self.world.tally.add("values kept")
+        world, now = self.world, trio.current_time()
+        if self.world.sandbox.accepts(value) or world.sandbox.accepts_ticket(value):
+            return
+        self.world.tally.add("values kept too long")
+        if kind == "jsapi_ticket":
+            if self._was_rough(app, since - PROVED_S):
+                return  # nobody could ask WeChat whether it still lives
+            self.broken("P1", f"a client of {worker} kept a ticket of {app} that died meanwhile")
+            return
+        token = world.sandbox._wechat.token(value)
+        superseded = world.true(token.dies) - 300 if token is not None else now
+        asked = self._asked_at.get((app, kind), float("-inf")) > since - 60
+        if self._outside.get(app, -1.0) >= since - 600 or asked or world.overlap == "strict":
+            return
+        if superseded < due_at - 5 or self._was_rough(app, since - 60):
+            return  # fetched early, for a reason that is counted elsewhere
+        self.broken(
+            "P1", f"a client of {worker} kept a token of {app} that died {now - superseded - 300:.0f} s ago"
+        )
+
+    def _was_rough(self, app: str, since: float) -> bool:
+        """Whether there was trouble that may have hidden a new value."""
+        world = self.world
+        if world.shelf.outage is not None or world.way.away is not None or app in world.faults.refused:
+            return True
+        wiped = max(world.shelf.wiped, default=float("-inf"))
+        mended = world.faults.mended.get(app, float("-inf"))
+        return max(world.shelf.healthy_since, world.way.healthy_since, mended, wiped) >= since
+
+    def wiped(self) -> None:
+        """The store was emptied: what a living worker holds fresh must come back without a fetch."""
+        now, world = trio.current_time(), self.world
+        self._spared = {}
+        if world.shelf.outage is not None or now - world.shelf.healthy_since < 60:
+            return
+        for worker in world.workers:
+            if not worker.up or now - worker.disturbed < 60:
+                continue
+            tokens: Any = worker.tokens
+            for entry in tokens._entries.values():
+                held = entry.good(tokens.clock)
+                if held is not None and held.ask_in(tokens.clock) > 120 and entry.flight is None:
+                    self._spared[self.world.app(entry.credential), entry.kind.name] = (now, worker.process)
+
+    def _check_spared(self, key: tuple[str, str]) -> None:
+        spared = self._spared.pop(key, None)
+        now = trio.current_time()
+        if spared is None or not 2 < now - spared[0] < 100 or self._outside.get(key[0], -1.0) > spared[0]:
+            return
+        if spared[1].was_frozen(spared[0]) or now - self._asked_at.get(key, float("-inf")) < 130:
+            return
+        if now - max(self.world.shelf.lost.values(), default=float("-inf")) < 100 or self.world.shelf.outage:
+            return
+        self.broken("P7", f"{key} was fetched after the store was emptied, though {spared[1]} held it fresh")
+
+    def refreshed(self, worker: Worker, app: str, kind: str, version: int) -> None:
+        """Every other worker must know of it soon."""
+        self.world.later(NEWS_S, lambda: self._know(worker, app, kind, version, trio.current_time()))
+
+    def _know(self, teller: Worker, app: str, kind: str, version: int, now: float) -> None:
+        shelf = self.world.shelf
+        if shelf.outage is not None or now - shelf.healthy_since < 2 * HEARD_S:
+            return
+        if any(now - wiped < 2 * HEARD_S for wiped in shelf.wiped):
+            return
+        for worker in self.world.workers:
+            if worker is teller or not worker.up or now - worker.disturbed < HEARD_S:
+                continue
+            if now - shelf.lost.get(worker.process, float("-inf")) < HEARD_S:
+                continue
+            held = worker.tokens.entry(app, kind).held  # type: ignore[union-attr]
+            known = held.version if held is not None else 0
+            if known < version:
+                self.broken(
+                    "P9", f"{worker} does not know the {kind} of {app} that {teller} answered 1 s ago"
+                )
+
+    # what the store sees
+
+    def stored(self, worker: Worker, name: str, args: Any, answer: Any) -> None:
+        self._trace((worker.number, name))
+        if name == "claim":
+            for claim, claimed in zip(args[0], answer, strict=True):
+                self._claimed(worker, claim, claimed)
+        if name == "committing":
+            for commit in args[0]:
+                self._committing(commit)
+        if name == "commit":
+            for committed in answer:
+                self.world.tally.add("commits" if committed.taken else "commits refused")
+
+    def _claimed(self, worker: Worker, claim: Claim, claimed: Any) -> None:
+        self.world.tally.add(f"claims: {type(claimed).__name__}")
+        key = (self.world.app(claim.credential), claim.credential.kind)
+        asked = max(
+            worker.asked.get(key, float("-inf")), self._tickets.get((worker.process, key[0]), float("-inf"))
+        )
+        if claim.asked and trio.current_time() - asked > 60:
+            self.broken("P8", f"{worker} claims {key} as asked for; nobody asked")
+        if isinstance(claimed, Granted):
+            self.world.tally.add("fetches")
+            if claim.asked:
+                self._granted_as_asked(key, claim)
+
+    def _granted_as_asked(self, key: tuple[str, str], claim: Claim) -> None:
+        now = trio.current_time()
+        self._asked_at[key] = now
+        if key[1] != "access_token":
+            return
+        granted = self._granted.setdefault(key, deque())
+        granted.append(now)
+        while granted[0] < now - DAY:
+            granted.popleft()
+        wipes = sum(wiped > now - DAY - 3600 for wiped in self.world.shelf.wiped)
+        if len(granted) > 50 * (1 + wipes) + self._refunded(key):
+            self.broken("P7", f"{len(granted)} asked-for fetches of {key} in 24 hours")
+
+    def _refunded(self, key: tuple[str, str]) -> float:
+        """On the stable endpoint only what was forced counts; the same owner's second grant counts once."""
+        return float("inf") if self.world.account(key[0]).endpoint == "stable" else 5
+
+    def _committing(self, commit: Commit) -> None:
+        if commit.credential.kind != "access_token":
+            return
+        token = self.world.sandbox._wechat.token(commit.value)
+        if token is None:
+            self.broken("P1", f"a value was committed that WeChat never made: {commit}")
+            return
+        left = token.end - self.world.now() - MARGIN_S
+        if commit.ttl_s > left + 0.015:
+            self.broken("P1", f"{commit} lives {commit.ttl_s - left:.3f} s too long")
+        if commit.credential.endpoint == "token" and not 3600 - 25 < commit.ask_in_s <= 4320:
+            self.broken("jitter", f"{commit} is due outside 50-60 % of its life")
+
+    # what WeChat sees
+
+    def called(self, call: Call) -> None:
+        """A call is about to reach WeChat."""
+        now = trio.current_time()
+        self._trace(call.key)
+        recent = self._recent.setdefault(call.key, deque())
+        day = self._day.setdefault(call.key, deque())
+        recent.append(now)
+        day.append(now)
+        while recent[0] < now - HOT_S:
+            recent.popleft()
+        while day[0] < now - DAY:
+            day.popleft()
+        if len(recent) > HOT_CALLS:
+            self.broken("P7", f"{len(recent)} calls for {call.key} within {HOT_S:g} s")
+        account = self.world.by_appid.get(call.key[0])
+        if account is not None:
+            self._check_spared((account.name, call.key[1]))
+            if call.key[1] == "jsapi_ticket":  # if it finds the token dead, it asks for another
+                self._tickets[call.process, account.name] = now
+        if account is not None and account.endpoint == "token" and call.key[1] == "access_token":
+            wipes = sum(wiped > now - DAY - 3600 for wiped in self.world.shelf.wiped)
+            if len(day) > account.daily_quota * (1 + wipes) + 10:
+                self.broken("P7", f"{len(day)} calls for {call.key} in 24 hours")
+        self._look_for_another(call)
+
+    def _look_for_another(self, call: Call) -> None:
+        for other in reversed(self.world.way.calls):
+            if other.begun < trio.current_time() - 20:
+                return
+            if other is not call and other.key == call.key and other.ended is None:
+                self._two_at_once(call, other)
+
+    def _two_at_once(self, call: Call, other: Call) -> None:
+        now, shelf = trio.current_time(), self.world.shelf
+        lost = max(shelf.lost.get(process, float("-inf")) for process in (call.process, other.process))
+        troubled = shelf.outage is not None or now - max(shelf.healthy_since, lost) < 60
+        wiped = any(now - wiped < 60 for wiped in shelf.wiped)
+        if troubled or wiped or other.process.was_frozen(now - 60) or call.process.was_frozen(now - 60):
+            return
+        self.broken("P2", f"two fetches of {call.key} at once: {other.process}, {call.process}")
+
+    # at the end
+
+    def sample(self) -> None:
+        """What state each credential is in, at each worker."""
+        for worker in self.world.workers:
+            if not worker.up:
+                self.states["worker away"] = self.states.get("worker away", 0) + 1
+                continue
+            tokens: Any = worker.tokens
+            for entry in tokens._entries.values():
+                state = entry.state(tokens.clock).value
+                self.states[state] = self.states.get(state, 0) + 1
+            if tokens.statistics().waiting > self.world.callers + len(tokens._entries) + 1:
+                self.broken("waiting", "more wait than there are callers")
+
+    def agree(self) -> None:
+        """All workers hold the same, and WeChat takes it."""
+        for app in self.world.apps:
+            held = {}
+            for worker in self.world.workers:
+                if not worker.up:
+                    self.broken("P4", f"{worker} is not up at the end")
+                    continue
+                value = worker.tokens.entry(app, "access_token").good(worker.tokens.clock)  # type: ignore[union-attr]
+                held[worker.number] = (value.version, value.value) if value is not None else None
+            if len(set(held.values())) != 1:
+                self.broken("agree", f"{app}: {[v and v[0] for v in held.values()]}")

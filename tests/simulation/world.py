@@ -1,0 +1,193 @@
+"""One run: workers on several hosts, one store, one WeChat, and everything that goes wrong."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from simulation.chance import DENSE, HOUR, Chance, Rates, Tally
+from simulation.faults import Faults
+from simulation.hosts import EPOCH, Host, HostClock
+from simulation.kernel import Kernel, run
+from simulation.stores import Shelf
+from simulation.watch import Watch
+from simulation.wechat import Way
+from simulation.workers import Worker
+from wxtoken_asgi import Account
+from wxtoken_asgi.sandbox import Sandbox
+from wxtoken_asgi.stores import MemoryStore
+
+SECRET = "secret-of-a-simulation-000000000"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What to run.
+
+    Args:
+        seed: where all chance comes from.
+        hours: how long, in simulated time.
+        rates: how often things go wrong.
+        store: `memory` or `sqlite`.
+        pause_s: how long a caller waits between two requests, in the mean.
+    """
+
+    seed: int
+    hours: float = 48.0
+    rates: Rates = DENSE
+    store: str = "memory"
+    pause_s: float = 60.0
+
+
+@dataclass
+class Result:
+    """What came of it.
+
+    Args:
+        seed: the run's.
+        violations: the broken promises.
+        tally: what was exercised.
+        worst: the longest waits of callers, in seconds.
+        states: how often each state was seen.
+        took_s: real time.
+        hours: simulated time.
+        trace: a sum over all that happened: two runs of one seed have the same.
+    """
+
+    seed: int
+    violations: list[str]
+    tally: dict[str, int]
+    worst: dict[str, float]
+    states: dict[str, int]
+    took_s: float
+    hours: float
+    trace: str
+
+
+class World:
+    """Everything in a run.
+
+    Args:
+        what: the run.
+        kernel: where its processes live.
+    """
+
+    def __init__(self, what: Run, kernel: Kernel) -> None:
+        self.what = what
+        self.kernel = kernel
+        self.chance = Chance(what.seed)
+        self.rates = what.rates
+        self.pause_s = what.pause_s
+        self.tally = Tally()
+        random = self.chance.stream("world")
+        self.overlap = "grace" if random.random() < 0.85 else "strict"
+        true_host = Host(pace=1.0, wall_error=0.0)
+        true_clock = HostClock(0, true_host)
+        self.sandbox = Sandbox(overlap=self.overlap, clock=true_clock, seed=self.chance.number("sandbox"))
+        self.accounts = [
+            Account("stable", "wx00000000000000a1", SECRET, tickets=("jsapi",)),
+            Account("classic", "wx00000000000000b2", SECRET, endpoint="token", tickets=("jsapi",)),
+            Account("testing", "wx00000000000000c3", SECRET, endpoint="token", daily_quota=200),
+        ]
+        self.apps = [account.name for account in self.accounts]
+        self.with_tickets = {"stable", "classic"}
+        self.by_appid = {account.appid: account for account in self.accounts}
+        for account in self.accounts:
+            self.sandbox.add(account.appid, SECRET, daily_quota=account.daily_quota + 100)
+            if random.random() < 0.7:
+                self.sandbox.outside_fetch(account.appid, account.endpoint)
+                self.sandbox.advance(random.uniform(0, 7000))
+        self.hosts = [
+            Host(pace=1 + random.uniform(-2e-5, 2e-5), wall_error=random.uniform(-20, 20)) for _ in range(2)
+        ]
+        self.watch = Watch(self)
+        self.way = Way(self.sandbox, what.rates, self.chance.stream("way"), self.tally)
+        self.way.on_call = self.watch.called
+        store = MemoryStore(true_clock)
+        self.shelf = Shelf(store, store.wipe, what.rates, self.chance.stream("shelf"), self.tally)
+        self.shelf.on_wipe = self.watch.wiped
+        self.at_point = self.chance.stream("points")
+        self.faults = Faults(self)
+        self.callers = 3
+        self.greedy = random.choice(self.apps) if random.random() < 0.3 else None
+        self.workers = [Worker(self, n, self.hosts[n % 2]) for n in range(random.choice((2, 3, 4)))]
+        self._group: Any = None
+
+    def account(self, app: str) -> Account:
+        return self.accounts[self.apps.index(app)]
+
+    def app(self, credential: Any) -> str:
+        return self.by_appid[credential.appid].name
+
+    def now(self) -> float:
+        """The sandbox's time."""
+        return self.sandbox.clock.time()
+
+    def true(self, sandbox_time: float) -> float:
+        """The true time of a moment of the sandbox."""
+        return sandbox_time - self.sandbox.clock._offset - EPOCH
+
+    def later(self, seconds: float, do: Callable[[], None]) -> None:
+        """Do something after so many seconds, outside of all processes."""
+
+        async def wait() -> None:
+            await trio.sleep(seconds)
+            do()
+
+        self.kernel.spawn_outside(self._group, wait)
+
+    async def live(self) -> None:
+        """The whole run."""
+        async with trio.open_nursery() as nursery:
+            self._group = nursery
+            for worker in self.workers:
+                worker.begin()
+            await self.faults.run(nursery)
+            nursery.start_soon(self._sample)
+            await trio.sleep(self.what.hours * HOUR)
+            await self.faults.heal()
+            await trio.sleep(1200)
+            self.watch.agree()
+            nursery.cancel_scope.cancel()
+
+    async def _sample(self) -> None:
+        while True:
+            await trio.sleep(600)
+            self.watch.sample()
+
+
+def simulate(what: Run, done: Callable[[Result], None]) -> None:
+    """Carry out a run, and say what came of it before the processes that were killed can come to life
+    again: whoever calls this has to end then."""
+    logging.disable(logging.CRITICAL)
+    kernel = Kernel()
+    begun = time.perf_counter()
+
+    async def all_of_it() -> None:
+        world = World(what, kernel)
+        watch = world.watch
+        try:
+            await world.live()
+        except BaseException:  # noqa: BLE001 - trio would wait for the dead
+            watch.broken("the simulation itself", traceback.format_exc())
+        took = time.perf_counter() - begun
+        done(
+            Result(
+                what.seed,
+                watch.violations,
+                world.tally.counts,
+                watch.worst,
+                watch.states,
+                took,
+                what.hours,
+                f"{watch.trace:08x}",
+            )
+        )
+
+    run(all_of_it, kernel=kernel, seed=what.seed)

@@ -1,0 +1,26 @@
+local function take(row, fail)
+  if fail.fence < row.fence or fail.fence == row.ended then
+    return
+  end
+  end_lease(row, fail.fence, fail.refund)
+  cut(row, fail.cut)
+  if fail.asked then
+    row.asked_at, row.asked_error, row.asked_error_for = now, fail.error, fail.error_for
+  end
+  if not fail.error then
+    return
+  end
+  row.attempts = row.attempts + 1
+  row.error, row.error_for = fail.error, fail.error_for
+  row.wait_until = now + fail.wait
+  row.changed = true
+end
+
+local answers = {}
+for index = FIRST + 1, #KEYS do
+  local row = look(KEYS[index])
+  take(row, cjson.decode(ARGV[index - FIRST + 1]))
+  put(row)
+  answers[#answers + 1] = record(row)
+end
+return answer(answers)

@@ -1,0 +1,27 @@
+local function take(row, saved)
+  if saved.version <= row.version then
+    return
+  end
+  if saved.version == row.fence then -- what its own lease brought, and could not commit
+    end_lease(row, saved.version, nil)
+  end
+  row.fence = math.max(row.fence, saved.version)
+  row.version = saved.version
+  row.value = saved.value
+  row.ends_at = now + saved.ttl
+  row.ask_at = now + saved.ask
+  row.state = saved.state
+  row.changed = true
+end
+
+local answers = {}
+for index = FIRST + 1, #KEYS do
+  local row = look(KEYS[index])
+  local saved = cjson.decode(ARGV[index - FIRST + 1])
+  if saved.value and saved.ttl > 0 then
+    take(row, saved)
+  end
+  put(row)
+  answers[#answers + 1] = record(row)
+end
+return answer(answers)

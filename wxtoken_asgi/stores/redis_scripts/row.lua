@@ -1,0 +1,162 @@
+-- One record and the rules for it: `wxtoken_asgi.stores.row.Row`, line by line. 0 is "never".
+local NUMBERS = {
+  'version', 'ends_at', 'ask_at', 'wait_until', 'attempts', 'fence', 'lease_until', 'asked_at', 'ended',
+}
+local OPTIONAL = {'lapse_end', 'lapse_ask', 'touched'}
+local WORDS = {
+  'value', 'owner', 'state', 'error', 'error_for', 'asked_error', 'asked_error_for', 'budgets', 'charged',
+}
+local FIELDS, NUMERIC = {}, {}
+for _, names in ipairs({NUMBERS, OPTIONAL, WORDS}) do
+  for _, name in ipairs(names) do
+    FIELDS[#FIELDS + 1] = name
+    NUMERIC[#FIELDS] = names ~= WORDS
+  end
+end
+
+local function load(key)
+  local row = {key = key, was = {}}
+  for _, name in ipairs(NUMBERS) do
+    row[name] = 0
+  end
+  for index, text in ipairs(redis.call('HMGET', key, unpack(FIELDS))) do
+    if text then
+      row.was[FIELDS[index]] = text
+      row[FIELDS[index]] = NUMERIC[index] and tonumber(text) or text
+    end
+  end
+  return row
+end
+
+local function due_at(row)
+  if row.owner then
+    return row.lease_until
+  end
+  return math.max(row.wait_until, row.ask_at)
+end
+
+local function compare(row) -- what is to be written, and what is to go
+  local set, drop = {}, {}
+  for index, name in ipairs(FIELDS) do
+    local held = row[name]
+    local text = held and held ~= 0 and (NUMERIC[index] and int(held) or held)
+    if text and text ~= row.was[name] then
+      set[#set + 1] = name
+      set[#set + 1] = text
+    elseif not text and row.was[name] then
+      drop[#drop + 1] = name
+    end
+  end
+  return set, drop
+end
+
+local function put(row)
+  if row.fence == 0 then -- it holds nothing, and nobody would look after it
+    return
+  end
+  local set, drop = compare(row)
+  if #set + #drop == 0 then
+    return
+  end
+  set[#set + 1] = 'touched'
+  set[#set + 1] = int(now)
+  redis.call('HSET', row.key, unpack(set))
+  if #drop > 0 then
+    redis.call('HDEL', row.key, unpack(drop))
+  end
+  redis.call('ZADD', DUE, int(due_at(row)), member(row.key))
+  wrote = true
+  if row.changed then
+    row.changed = false
+    tell(row.key)
+  end
+end
+
+local function forget(key)
+  redis.call('ZREM', DUE, member(key))
+  return redis.call('DEL', key) == 1
+end
+
+local function left(at)
+  return math.max(at - now, 0)
+end
+
+local function record(row)
+  return {
+    int(row.version), row.value or false, int(left(row.ends_at)), int(left(row.ask_at)),
+    int(left(row.wait_until)), row.attempts, row.error or false, int(row.fence), row.state or '',
+  }
+end
+
+local function trust(row, ends, ask)
+  if not row.value then
+    return
+  end
+  row.changed = row.changed or ends < row.ends_at
+  row.ends_at = math.min(row.ends_at, ends)
+  row.ask_at = math.min(row.ask_at, ask)
+end
+
+local function cut(row, limits) -- {ttl, ask}, from now
+  if limits then
+    trust(row, now + limits[1], now + limits[2])
+  end
+end
+
+local function lapse(row)
+  if not row.owner or now < row.lease_until then
+    return
+  end
+  row.owner = nil
+  if row.lapse_end and row.lapse_ask then
+    trust(row, row.lapse_end, row.lapse_ask)
+  end
+end
+
+-- What every operation begins with: the record, and the lapse of its lease told to all.
+local function look(key)
+  local row = load(key)
+  lapse(row)
+  return row
+end
+
+local function decoded(text)
+  return text and cjson.decode(text) or {}
+end
+
+local function end_lease(row, fence, refund)
+  row.owner, row.lease_until = nil, 0
+  row.fence, row.ended = fence, fence
+  local names = {}
+  for _, name in ipairs(refund or {}) do
+    names[name] = true
+  end
+  local kept, budgets = {}, nil
+  for _, name in ipairs(decoded(row.charged)) do
+    if names[name] then
+      budgets = budgets or decoded(row.budgets)
+      budgets[name] = refunded(budgets[name])
+    else
+      kept[#kept + 1] = name
+    end
+  end
+  row.charged = #kept > 0 and cjson.encode(kept) or nil
+  row.budgets = budgets and cjson.encode(budgets) or row.budgets
+end
+
+local function write(row, fetched)
+  if fetched.value ~= row.value or row.version == 0 then
+    row.version, row.value = row.fence, fetched.value
+    row.changed = true
+  end
+  if row.error then
+    row.changed = true
+  end
+  row.ends_at = now + fetched.ttl
+  row.ask_at = now + fetched.ask
+  row.state = fetched.state
+  row.wait_until, row.attempts, row.error, row.error_for = 0, 0, nil, nil
+  if row.asked_error then
+    row.asked_at, row.asked_error, row.asked_error_for = 0, nil, nil
+  end
+end

@@ -1,0 +1,121 @@
+"""Rows as a table's columns, and credentials as its keys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, Final
+
+from wxtoken_asgi.records import Credential
+from wxtoken_asgi.stores.contract import LastError
+from wxtoken_asgi.stores.ledger import Buckets
+from wxtoken_asgi.stores.row import Row
+
+COLUMNS: Final = (
+    "key",
+    "due_at",
+    "version",
+    "value",
+    "ends_at",
+    "ask_at",
+    "wait_until",
+    "attempts",
+    "error",
+    "fence",
+    "owner",
+    "lease_until",
+    "lapse_end",
+    "lapse_ask",
+    "asked_at",
+    "asked_error",
+    "budgets",
+    "charged",
+    "ended",
+    "state",
+)
+"""The names of what `encode` gives and `decode` takes, in their order."""
+
+Values = tuple[Any, ...]
+
+
+def key_of(credential: Credential) -> str:
+    """The credential as one text. JSON, so that no two can be confused."""
+    return json.dumps(credential)
+
+
+def credential_of(key: str) -> Credential:
+    """The credential of a key."""
+    return Credential(*json.loads(key))
+
+
+def keys_of(credentials: Iterable[Credential]) -> str:
+    """Many keys as one text, for a statement's `json_each`."""
+    return json.dumps([key_of(credential) for credential in credentials])
+
+
+def encode(row: Row) -> Values:
+    """The columns of a row. Times stay as they are: SQLite keeps minus infinity."""
+    return (
+        key_of(row.credential),
+        row.due_at(),
+        row.version,
+        row.value,
+        row.ends_at,
+        row.ask_at,
+        row.wait_until,
+        row.attempts,
+        _error_text(row.error),
+        row.fence,
+        row.owner,
+        row.lease_until,
+        row.lapse_end,
+        row.lapse_ask,
+        row.asked_at,
+        _error_text(row.asked_error),
+        json.dumps(row.budgets) if row.budgets else "",
+        json.dumps(row.charged) if row.charged else "",
+        row.ended,
+        row.state,
+    )
+
+
+def decode(values: Values) -> Row:
+    """The row of these columns."""
+    return Row(
+        credential=credential_of(values[0]),
+        version=values[2],
+        value=values[3],
+        ends_at=values[4],
+        ask_at=values[5],
+        wait_until=values[6],
+        attempts=values[7],
+        error=_error(values[8]),
+        fence=values[9],
+        owner=values[10],
+        lease_until=values[11],
+        lapse_end=values[12],
+        lapse_ask=values[13],
+        asked_at=values[14],
+        asked_error=_error(values[15]),
+        budgets=_budgets(values[16]),
+        charged=tuple(json.loads(values[17])) if values[17] else (),
+        ended=values[18],
+        state=values[19],
+    )
+
+
+def _error_text(error: LastError | None) -> str | None:
+    if error is None:
+        return None
+    return json.dumps([error.cls, error.message, error.errcode, error.fingerprint])
+
+
+def _error(text: str | None) -> LastError | None:
+    return None if text is None else LastError(*json.loads(text))
+
+
+def _budgets(text: str) -> dict[str, Buckets]:
+    if not text:
+        return {}
+    budgets: dict[str, dict[str, int]] = json.loads(text)
+    return {name: {int(hour): count for hour, count in spent.items()} for name, spent in budgets.items()}
