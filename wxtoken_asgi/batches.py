@@ -8,7 +8,7 @@ from typing import Final, Generic, TypeVar
 import anyio
 from anyio.lowlevel import EventLoopToken, current_token
 
-from wxtoken_asgi.errors import StoreError
+from wxtoken_asgi.errors import StoreError, StoreFormatError
 from wxtoken_asgi.tasks import Tasks
 
 MOST_AT_ONCE: Final = 500
@@ -80,7 +80,7 @@ class _Batch(Generic[Q, A]):
         self.done = anyio.Event()
         self._scope: anyio.CancelScope | None = None
         self._answers: dict[int, A] = {}
-        self._error = "the store was not asked to the end"
+        self._error = StoreError("the store was not asked to the end")
         self._last = 0
 
     def add(self, question: Q) -> int:
@@ -96,7 +96,8 @@ class _Batch(Generic[Q, A]):
     def answer(self, number: int) -> A:
         if number in self._answers:
             return self._answers[number]
-        raise StoreError(self._error)
+        kind = StoreFormatError if isinstance(self._error, StoreFormatError) else StoreError
+        raise kind(str(self._error))
 
     async def send(self, say: Callable[[list[Q]], Awaitable[Sequence[A]]]) -> None:
         numbers = list(self.questions)
@@ -105,7 +106,7 @@ class _Batch(Generic[Q, A]):
                 with anyio.CancelScope() as self._scope:
                     self._take(numbers, await say(list(self.questions.values())))
         except StoreError as error:
-            self._error = str(error)
+            self._error = error
         finally:
             self.done.set()
 

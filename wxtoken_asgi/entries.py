@@ -58,6 +58,7 @@ class Entry:
         attempts: failures in a row.
         flight: the fetch that is under way in this process.
         tried: a first attempt has ended, well or not.
+        stumbles: flights of the loop that failed in a row, in this process.
         rests_until: the loop leaves it alone until then, by the monotonic clock.
         compared_at: when it was last compared with the store, by the monotonic clock.
     """
@@ -72,6 +73,7 @@ class Entry:
     attempts: int = 0
     flight: Flight | None = None
     tried: bool = False
+    stumbles: int = 0
     rests_until: float = float("-inf")
     compared_at: float = float("-inf")
 

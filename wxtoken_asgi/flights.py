@@ -17,6 +17,7 @@ from wxtoken_asgi.sources import Reason
 from wxtoken_asgi.tasks import Tasks
 
 SHORTEST_REST_S: Final = 1.0
+LONGEST_REST_S: Final = 30.0
 
 
 class Flight:
@@ -192,6 +193,12 @@ class Flights:
         for flight in [flight for flight in self._flying if flight.loop == current_token()]:
             await flight.done.wait()
 
+    def _rest(self, entry: Entry, retry_in: float) -> None:
+        """Not every failure has a back-off of its own: one that comes again and again rests longer."""
+        stumbled_s = min(SHORTEST_REST_S * 2.0 ** min(entry.stumbles, 10), LONGEST_REST_S)
+        entry.stumbles += 1
+        entry.rests_until = self._clock.monotonic() + max(retry_in, stumbled_s)
+
     async def _run(self, entry: Entry, flight: Flight) -> None:
         try:
             with flight.scope:
@@ -199,7 +206,9 @@ class Flights:
         except WxTokenError as error:
             flight.error = error
             if not flight.asked:  # what was asked for too often does not hold up what is due
-                entry.rests_until = self._clock.monotonic() + max(error.retry_in or 0.0, SHORTEST_REST_S)
+                self._rest(entry, error.retry_in or 0.0)
+        else:
+            entry.stumbles = 0
         finally:
             if not flight.crossed:  # what another process fetches has been tried once that one tells
                 entry.tried = True

@@ -16,7 +16,7 @@ from wxtoken_asgi import policy
 from wxtoken_asgi.batches import Batches
 from wxtoken_asgi.clock import Clock, Moment
 from wxtoken_asgi.entries import Entry, Held
-from wxtoken_asgi.errors import StoreError, StoreFormatError
+from wxtoken_asgi.errors import ConfigError, StoreError, StoreFormatError
 from wxtoken_asgi.policy import State
 from wxtoken_asgi.stores.contract import (
     Behind,
@@ -128,6 +128,8 @@ class Keeper:
         except TimeoutError:
             msg = f"the store did not answer within {STORE_S:g} s"
             raise self._missed(StoreError(msg)) from None
+        except ConfigError:
+            raise
         except Exception as error:  # whatever a third party's store raises
             logger.exception("the store failed")
             msg = f"the store failed ({type(error).__name__})"
@@ -147,6 +149,7 @@ class Keeper:
         """Open the store. If it is away, it is asked again later.
 
         Raises:
+            ConfigError: it cannot work here, whatever one waits for.
             StoreFormatError: its records have a format that this version does not know.
         """
         self._owner = None  # whoever opens again is somebody else: leases left behind are not its own

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from wxtoken_asgi import StoreError
+from wxtoken_asgi import StoreError, StoreFormatError
 from wxtoken_asgi.batches import MOST_AT_ONCE, Batches
 from wxtoken_asgi.stores.contract import Claim
 from wxtoken_asgi.tasks import Tasks
@@ -144,9 +144,10 @@ async def test_what_nobody_waits_for_any_more_is_given_up():
     assert say.given_up == 1
 
 
-async def test_an_error_reaches_each_as_one_of_its_own():
-    answers = await ask_all(Batches(Said(error=StoreError("it is away")), Tasks()), range(5))
-    assert {str(error) for error in answers.values()} == {"it is away"}
+@pytest.mark.parametrize("kind", [StoreError, StoreFormatError])
+async def test_an_error_reaches_each_as_one_of_its_own(kind):
+    answers = await ask_all(Batches(Said(error=kind("it is away")), Tasks()), range(5))
+    assert {(type(error), str(error)) for error in answers.values()} == {(kind, "it is away")}
     assert len({id(error) for error in answers.values()}) == 5
 
 

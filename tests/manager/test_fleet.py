@@ -21,12 +21,12 @@ from support.fleet import Fleet
 
 def test_four_managers_keep_everything_fresh_for_six_hours_with_the_calls_of_one():
     """`python -m benchmarks.fleet` does it with 10,000 accounts."""
-    _, many = drive(150, 4, 6, "token")
-    _, one = drive(150, 1, 6, "token")
-    assert many.looked == 150 * 6 * 60
+    _, many = drive(80, 4, 6, "token")
+    _, one = drive(80, 1, 6, "token")
+    assert many.looked == 80 * 6 * 60
     assert (many.stale, one.stale) == (0, 0)
     assert abs(many.fetches - one.fetches) <= 0.02 * one.fetches
-    assert 5 * 150 <= many.fetches <= 7 * 150
+    assert 5 * 80 <= many.fetches <= 7 * 80
     assert max(many.most) <= 64
 
 

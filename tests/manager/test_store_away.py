@@ -8,7 +8,7 @@ import logging
 import anyio
 import pytest
 
-from wxtoken_asgi import BudgetSpent, StoreError, StoreFormatError, UpstreamRefused
+from wxtoken_asgi import BudgetSpent, ConfigError, StoreError, StoreFormatError, UpstreamRefused
 from wxtoken_asgi.stores.contract import Supply
 
 from support.faulty_store import FaultyStore
@@ -54,6 +54,33 @@ async def test_a_store_away_for_three_hours_costs_no_read(world, store):
             await tokens.access_token("alpha"),
             await tokens.access_token("beta"),
         ]
+
+
+async def test_a_ticket_whose_token_died_is_not_asked_for_again_and_again(world, store):
+    account = world.account("beta", tickets=["jsapi"])
+    async with world.manager(account, store=store) as tokens:
+        await tokens.jsapi_ticket("beta")
+        store.faults["*"] = "away"
+        world.sandbox.revoke(await tokens.access_token("beta"))
+        before = world.count("ticket/getticket")
+        await anyio.sleep(2 * HOUR)  # the token cannot be renewed: nobody could count what that costs
+        asked = world.count("ticket/getticket") - before
+        assert 2 < asked <= 2 * HOUR / 30 + 8
+        store.faults.clear()
+        await anyio.sleep(120)
+        assert world.sandbox.accepts(await tokens.access_token("beta"))
+        assert world.sandbox.accepts_ticket(await tokens.jsapi_ticket("beta"))
+
+
+async def test_a_store_that_cannot_work_here_stops_the_start(world, store, monkeypatch, caplog):
+    async def refuse(self):
+        raise ConfigError("store: it needs another event loop")
+
+    monkeypatch.setattr(FaultyStore, "open", refuse)
+    with pytest.raises(ConfigError, match="^store: it needs another event loop$"):
+        async with world.manager(store=store):
+            pass
+    assert not caplog.records
 
 
 async def test_the_old_endpoint_is_left_alone_until_it_is_urgent(world, store):

@@ -31,10 +31,11 @@ from tempfile import TemporaryDirectory
 
 from processes.places import shared_store
 from support import servers
+from support.callers import Seen, calling
 from support.launcher import Launcher
 from support.secrets import Vault
 from support.servers import wait_until
-from support.workers import Seen, Team, WeChat, Worker, assert_no_leak, calling
+from support.workers import Team, WeChat, Worker, assert_no_leak
 
 WORKERS = 3
 LEASE_S = 2.5

@@ -26,9 +26,10 @@ from typing import Final, Self
 
 from processes.places import shared_store
 from support import servers
+from support.callers import ask
 from support.launcher import Launcher
 from support.secrets import Vault
-from support.workers import Team, WeChat, ask, assert_no_leak, connect_to_each, start_servers
+from support.workers import Team, WeChat, assert_no_leak, connect_to_each, start_servers
 
 BOUND_S: Final = {"sqlite": 0.25, "redis": 1.0}
 WORKERS: Final = {"sqlite": 8, "redis": 3}

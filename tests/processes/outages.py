@@ -27,10 +27,11 @@ from types import MappingProxyType
 from processes.news import Service
 from processes.places import Pair, Place, failing_over, redis_place
 from support import servers
+from support.callers import Seen, calling
 from support.launcher import Launcher
 from support.secrets import Vault
 from support.servers import wait_until
-from support.workers import Seen, Team, WeChat, assert_no_leak, calling
+from support.workers import Team, WeChat, assert_no_leak
 
 BACK_WITHIN_S = 10.0
 STALE_S = (3.0, 1.0)

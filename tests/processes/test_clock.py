@@ -9,9 +9,10 @@ from http import HTTPStatus
 
 import pytest
 
+from support.callers import calling
 from support.launcher import Launcher
 from support.servers import wait_until
-from support.workers import Team, WeChat, calling
+from support.workers import Team, WeChat
 
 LEASE_S = 2.5
 HOUR = 3600.0

@@ -9,9 +9,10 @@ from http import HTTPStatus
 
 import pytest
 
+from support.callers import calling
 from support.launcher import Launcher
 from support.servers import wait_until
-from support.workers import Team, WeChat, calling
+from support.workers import Team, WeChat
 
 BACK_WITHIN_S = 10.0
 NOTICED_S = 1.5
