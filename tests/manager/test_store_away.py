@@ -77,7 +77,7 @@ async def test_a_store_that_cannot_work_here_stops_the_start(world, store, monke
         raise ConfigError("store: it needs another event loop")
 
     monkeypatch.setattr(FaultyStore, "open", refuse)
-    with pytest.raises(ConfigError, match="^store: it needs another event loop$"):
+    with pytest.raises(ConfigError, match=r"^store: it needs another event loop$"):
         async with world.manager(store=store):
             pass
     assert not caplog.records
