@@ -15,6 +15,14 @@ def anyio_backend(request):
     return request.param
 
 
+LONGEST = ("promises/test_p1_", "promises/test_p7_", "manager/test_fleet")
+
+
+def pytest_collection_modifyitems(items):
+    """The longest begin first: with several workers nobody waits for one of them at the end."""
+    items.sort(key=lambda item: not any(name in item.nodeid for name in LONGEST))
+
+
 def pytest_sessionfinish(session, exitstatus):
     """In CI nothing may be skipped: what a machine lacks is to be installed there."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

@@ -194,10 +194,11 @@ class Flights:
             await flight.done.wait()
 
     def _rest(self, entry: Entry, retry_in: float) -> None:
-        """Not every failure has a back-off of its own: one that comes again and again rests longer."""
-        stumbled_s = min(SHORTEST_REST_S * 2.0 ** min(entry.stumbles, 10), LONGEST_REST_S)
-        entry.stumbles += 1
-        entry.rests_until = self._clock.monotonic() + max(retry_in, stumbled_s)
+        """A failure without a back-off of its own that comes again and again rests longer."""
+        if not retry_in:
+            retry_in = min(SHORTEST_REST_S * 2.0 ** min(entry.stumbles, 10), LONGEST_REST_S)
+            entry.stumbles += 1
+        entry.rests_until = self._clock.monotonic() + max(retry_in, SHORTEST_REST_S)
 
     async def _run(self, entry: Entry, flight: Flight) -> None:
         try:

@@ -135,7 +135,7 @@ class Refresher:
             settled_s=SETTLED_S if flight.asked else 0.0,
             charges=_charges(entry, flight),
             fingerprint=entry.account.fingerprint,
-            lapse=Cut(policy.OVERLAP_TRUST_S, 0.0) if entry.kind.policy.destructive else None,
+            lapse=Cut(policy.OVERLAP_TRUST_S, 0.0) if _dooms(entry, flight) else None,
         )
 
     async def _fetch(
@@ -156,7 +156,7 @@ class Refresher:
             error, cut = last_error(entry, refusal), None
         except UpstreamError as lost:
             error = LastError(lost.cls, f"{entry}: {lost}")
-            cut = self._doubt(entry, begun) if lost.undecided else None
+            cut = self._doubt(entry, flight, begun) if lost.undecided else None
         else:
             await self._succeeded(entry, flight, permit, answer)
             return True
@@ -192,7 +192,7 @@ class Refresher:
             ask_in_s=kept.ask_in_s,
             asked=flight.asked,
             refund=_names(entry, flight) if entry.kind.budgets.forced_only and not answer.forced else (),
-            refused=Cut(*policy.refused_cut(elapsed)) if entry.kind.policy.destructive else None,
+            refused=Cut(*policy.refused_cut(elapsed)) if _dooms(entry, flight) else None,
             state=answer.state,
         )
         new = await self._keeper.commit(entry, commit, permit)
@@ -238,9 +238,9 @@ class Refresher:
         await self._keeper.fail(entry, fail, permit)
         return trouble(entry, error, wait_s)
 
-    def _doubt(self, entry: Entry, begun: float) -> Cut | None:
+    def _doubt(self, entry: Entry, flight: Flight, begun: float) -> Cut | None:
         """A call of which nobody knows whether it was carried out: the held value may be doomed."""
-        if not entry.kind.policy.destructive:
+        if not _dooms(entry, flight):
             return None
         return Cut(policy.OVERLAP_TRUST_S - (self._clock.monotonic() - begun), 0.0)
 
@@ -281,6 +281,11 @@ def _was_dead(permit: Permit) -> bool:
     """A new parent was tried already and did not help; another would not either."""
     error = permit.record.error
     return error is not None and error.cls == ErrorClass.DEAD_TOKEN
+
+
+def _dooms(entry: Entry, flight: Flight) -> bool:
+    """Whether a fetch may doom the value before it: each of the old endpoint does, and a forced one."""
+    return entry.kind.policy.destructive or (flight.asked and entry.kind.budgets.forced_only)
 
 
 def _charges(entry: Entry, flight: Flight) -> tuple[Charge, ...]:

@@ -36,31 +36,32 @@ class StoppedRoad(httpx.AsyncBaseTransport):
 
 
 class Pair:
-    """Two managers of one account of the old endpoint on one store."""
+    """Two managers of one account on one store; beta is of the old endpoint."""
 
-    def __init__(self, world):
+    def __init__(self, world, name="beta"):
         self.world = world
+        self.name = name
         self.road = StoppedRoad(world)
         self.way, other = FaultyStore(world.clock), FaultyStore(world.clock)
         other.inner = self.store = self.way.inner
-        self.one = world.manager(world.account("beta"), store=self.way, transport=self.road)
-        self.two = world.manager(world.account("beta"), store=other)
+        self.one = world.manager(world.account(name), store=self.way, transport=self.road)
+        self.two = world.manager(world.account(name), store=other)
 
     async def agree(self, within_s):
         """Both serve one token within so many seconds, and until then none that is dead."""
         for _ in range(within_s):
-            served = [await tokens.access_token("beta") for tokens in (self.one, self.two)]
+            served = [await tokens.access_token(self.name) for tokens in (self.one, self.two)]
             assert all(self.world.sandbox.accepts(token) for token in served)
             await anyio.sleep(1)
-        assert len({await tokens.access_token("beta") for tokens in (self.one, self.two)}) == 1
+        assert len({await tokens.access_token(self.name) for tokens in (self.one, self.two)}) == 1
 
     async def left(self):
         """Seconds that the stored token has left."""
-        return (await self.store.read([self.one.entry("beta", "access_token").credential]))[0].ttl_s
+        return (await self.store.read([self.one.entry(self.name, "access_token").credential]))[0].ttl_s
 
     async def settle(self):
         """Until both hold the same token, a minute old."""
-        await self.one.access_token("beta")
+        await self.one.access_token(self.name)
         await anyio.sleep(61)
 
 
@@ -163,6 +164,35 @@ async def test_a_holder_that_is_cut_off_after_its_fetch_leaves_a_token_in_doubt(
         pair.way.faults.clear()
         await pair.agree(600)
         assert world.count("token") == 3
+
+
+async def test_a_forced_refresh_that_is_cut_off_leaves_a_stable_token_in_doubt(world):
+    pair = Pair(world, "alpha")
+    async with pair.one, pair.two:
+        await pair.settle()
+        pair.way.faults.update({"commit": "away", "restore": "away", "fail": "away"})
+        new = await pair.one.refresh("alpha")  # forced, and only the first knows
+        assert await pair.two.access_token("alpha") != new
+        await anyio.sleep(25)
+        assert await pair.left() > 300
+        await anyio.sleep(9)  # its lease has ended: WeChat is asked again, long before the old one dies
+        assert await pair.two.access_token("alpha") == new
+        pair.way.faults.clear()
+        await pair.agree(600)
+
+
+async def test_a_forced_refresh_of_which_nobody_knows_leaves_a_stable_token_in_doubt(world):
+    pair = Pair(world, "alpha")
+    async with pair.one, pair.two:
+        await pair.settle()
+        world.sandbox.fail("reset", path="/cgi-bin/stable_token", times=1, before=False)
+        before = world.count("stable_token")
+        with pytest.raises(NotReady):
+            await pair.one.refresh("alpha")
+        await anyio.sleep(5)
+        assert world.count("stable_token") == before + 2, "it is asked again at once, not after 270 s"
+        await pair.agree(60)
+        assert await pair.left() > 3000
 
 
 async def test_a_holder_that_comes_back_within_its_lease_loses_nothing(pair, world):
