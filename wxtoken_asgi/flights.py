@@ -195,8 +195,8 @@ class Flights:
 
     def _rest(self, entry: Entry, retry_in: float) -> None:
         """A failure without a back-off of its own that comes again and again rests longer."""
-        if not retry_in:
-            retry_in = min(SHORTEST_REST_S * 2.0 ** min(entry.stumbles, 10), LONGEST_REST_S)
+        if entry.waits(self._clock) <= 0:
+            retry_in = max(retry_in, min(SHORTEST_REST_S * 2.0 ** min(entry.stumbles, 10), LONGEST_REST_S))
             entry.stumbles += 1
         entry.rests_until = self._clock.monotonic() + max(retry_in, SHORTEST_REST_S)
 
