@@ -128,8 +128,8 @@ class Keeper:
         except TimeoutError:
             msg = f"the store did not answer within {STORE_S:g} s"
             raise self._missed(StoreError(msg)) from None
-        except ConfigError:
-            raise
+        except ConfigError as hopeless:
+            raise self._missed(StoreError(str(hopeless))) from None
         except Exception as error:  # whatever a third party's store raises
             logger.exception("the store failed")
             msg = f"the store failed ({type(error).__name__})"
@@ -154,12 +154,22 @@ class Keeper:
         """
         self._owner = None  # whoever opens again is somebody else: leases left behind are not its own
         try:
-            await self.ask(self.store.open())
+            hopeless = await self.ask(self._open())
         except StoreFormatError:
             raise
         except StoreError:
             return
+        if hopeless is not None:
+            raise hopeless
         self.opened = True
+
+    async def _open(self) -> ConfigError | None:
+        """Open the store; what can never work here is an answer, not an outage."""
+        try:
+            await self.store.open()
+        except ConfigError as hopeless:
+            return hopeless
+        return None
 
     async def close(self, within_s: float) -> None:
         """Let go of the store; whatever it does, this ends within `within_s` seconds."""

@@ -102,6 +102,6 @@ def test_the_worker_class_of_the_page_leaves_forwarding_headers_alone():
 
 @pytest.mark.parametrize("block", all_blocks("redis"), ids=str)
 def test_the_rights_in_redis_are_the_code_s(block):
-    from wxtoken_asgi.stores.redis_trouble import ACL
+    from wxtoken_asgi.stores.redis.trouble import ACL
 
     assert " ".join(block.text.split()) == ACL

@@ -83,6 +83,17 @@ async def test_a_store_that_cannot_work_here_stops_the_start(world, store, monke
     assert not caplog.records
 
 
+async def test_on_demand_such_a_store_is_away_and_says_why(world, store, monkeypatch, caplog):
+    async def refuse(self, credentials, *args, **options):
+        raise ConfigError("store: it needs another event loop")
+
+    for operation in ("read", "claim", "commit"):
+        monkeypatch.setattr(FaultyStore, operation, refuse)
+    assert world.sandbox.accepts(await world.manager(store=store).access_token("alpha"))
+    assert "store: it needs another event loop" in caplog.text
+    assert "not asked to the end" not in caplog.text
+
+
 async def test_the_old_endpoint_is_left_alone_until_it_is_urgent(world, store):
     async with world.manager(world.account("beta"), store=store) as tokens:
         before = await tokens.access_token("beta")

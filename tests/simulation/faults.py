@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import trio
 
+from wxtoken_asgi.sandbox import Fault
+
 from simulation.chance import DAY, HOUR, duration
 from simulation.stores import OUTAGES
 from simulation.wechat import AWAY
-from wxtoken_asgi.sandbox import Fault
 
 if TYPE_CHECKING:
     from simulation.workers import Worker

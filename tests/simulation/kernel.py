@@ -13,8 +13,9 @@ from typing import Any
 
 import outcome
 import trio
-import trio.testing
 from trio.lowlevel import Abort, current_task, reschedule, spawn_system_task
+
+from support.virtual import jumping_clock
 
 _RUN = trio._core._run
 
@@ -118,10 +119,6 @@ class Kernel(trio.abc.Instrument):
         finally:
             self._outside = False
 
-    def owner(self) -> Process | None:
-        """The process that runs now; None: the world outside."""
-        return self._owner.get(current_task())
-
     def task_spawned(self, task: Any) -> None:
         process = None if self._outside else self._next or self._owner.get(_current())
         if process is not None:
@@ -143,13 +140,4 @@ def run(work: Callable[..., Awaitable[Any]], *args: Any, kernel: Kernel, seed: i
     """Run the world outside in virtual time, with an order of tasks that hangs on the seed alone."""
     _RUN._ALLOW_DETERMINISTIC_SCHEDULING = True
     _RUN._r = random.Random(seed)
-    clock = trio.testing.MockClock(autojump_threshold=0)
-    trio.testing.MockClock._autojump = _autojump  # type: ignore[method-assign]
-    return trio.run(work, *args, clock=clock, instruments=[kernel])
-
-
-def _autojump(clock: trio.testing.MockClock) -> None:
-    """As trio does it, but never by so little that the sum is the same number: that would be for ever."""
-    jump = trio.lowlevel.current_statistics().seconds_to_next_deadline
-    if 0 < jump < float("inf"):
-        clock.jump(max(jump, 1e-12 * (1 + trio.current_time())))
+    return trio.run(work, *args, clock=jumping_clock(), instruments=[kernel])

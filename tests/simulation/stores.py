@@ -9,9 +9,10 @@ from typing import Any
 import anyio
 import trio
 
-from simulation.chance import Rates, Tally, duration
 from wxtoken_asgi.errors import StoreError
 from wxtoken_asgi.stores import Store
+
+from simulation.chance import Rates, Tally, duration
 
 OUTAGES = ("away", "hangs", "slow")
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from simulation.chance import DAY
 from wxtoken_asgi.errors import BudgetSpent
 from wxtoken_asgi.stores.contract import Claim, Commit, Granted
+
+from simulation.chance import DAY
 
 if TYPE_CHECKING:
     from simulation.wechat import Call

@@ -13,8 +13,9 @@ import anyio
 import httpx
 import trio
 
-from simulation.chance import Rates, Tally, duration
 from wxtoken_asgi.sandbox import Fault, Sandbox
+
+from simulation.chance import Rates, Tally, duration
 
 TOKEN_PATHS = {"/cgi-bin/token": "token", "/cgi-bin/stable_token": "stable"}
 NONSENSE = (

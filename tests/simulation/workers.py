@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import trio
 
+from wxtoken_asgi import TokenManager
+from wxtoken_asgi.errors import BudgetSpent, WxTokenError
+
 from simulation.hosts import Host, HostClock
 from simulation.kernel import Process
 from simulation.stores import ProcessStore
-from wxtoken_asgi import TokenManager
-from wxtoken_asgi.errors import BudgetSpent, WxTokenError
 
 if TYPE_CHECKING:
     from simulation.world import World

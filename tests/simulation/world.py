@@ -11,6 +11,10 @@ from typing import Any
 
 import trio
 
+from wxtoken_asgi import Account
+from wxtoken_asgi.sandbox import Sandbox
+from wxtoken_asgi.stores import MemoryStore
+
 from simulation.chance import DENSE, HOUR, Chance, Rates, Tally
 from simulation.faults import Faults
 from simulation.hosts import EPOCH, Host, HostClock
@@ -19,9 +23,6 @@ from simulation.stores import Shelf
 from simulation.watch import Watch
 from simulation.wechat import Way
 from simulation.workers import Worker
-from wxtoken_asgi import Account
-from wxtoken_asgi.sandbox import Sandbox
-from wxtoken_asgi.stores import MemoryStore
 
 SECRET = "secret-of-a-simulation-000000000"
 

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from wxtoken_asgi.stores import MemoryStore
-from wxtoken_asgi.stores import redis as redis_store
 from wxtoken_asgi.stores.contract import Charge, Claim, Commit, Cut, Fail, Granted, LastError, Record, Supply
 from wxtoken_asgi.stores.redis import RedisStore
+from wxtoken_asgi.stores.redis import store as redis_store
 from wxtoken_asgi.testing import StoreContract
 from wxtoken_asgi.testing.stage import MovedClock, key
 

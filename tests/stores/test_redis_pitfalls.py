@@ -17,12 +17,12 @@ import redis.exceptions
 
 from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.errors import ConfigError, StoreError, StoreFormatError
-from wxtoken_asgi.stores import open_store, redis_follow, redis_wire
-from wxtoken_asgi.stores import redis as redis_store
+from wxtoken_asgi.stores import open_store
 from wxtoken_asgi.stores.contract import Busy, Charge, Claim, Commit, Cut, Granted, Record, Spent, Supply
-from wxtoken_asgi.stores.redis import RedisStore
-from wxtoken_asgi.stores.redis_evidence import Evidence
-from wxtoken_asgi.stores.redis_trouble import trouble
+from wxtoken_asgi.stores.redis import RedisStore, follow, wire
+from wxtoken_asgi.stores.redis import store as redis_store
+from wxtoken_asgi.stores.redis.evidence import Evidence
+from wxtoken_asgi.stores.redis.trouble import trouble
 from wxtoken_asgi.testing.stage import KEY, MovedClock, Worker, about, key, opened
 
 from support.redis_clock import ServerClock, stepped_script
@@ -70,10 +70,10 @@ def one(store):
 @pytest.fixture
 def quick(monkeypatch):
     """Waits that are short."""
-    monkeypatch.setattr(redis_wire.Wire.ask, "__defaults__", (0.3,))
-    monkeypatch.setattr(redis_follow, "SLICE_S", 0.2)
-    monkeypatch.setattr(redis_follow, "LATE_S", 0.2)
-    monkeypatch.setattr(redis_follow, "POLL_S", 0.05)
+    monkeypatch.setattr(wire.Wire.ask, "__defaults__", (0.3,))
+    monkeypatch.setattr(follow, "SLICE_S", 0.2)
+    monkeypatch.setattr(follow, "LATE_S", 0.2)
+    monkeypatch.setattr(follow, "POLL_S", 0.05)
 
 
 # answers that are lost
@@ -281,7 +281,7 @@ async def test_where_the_bell_is_silent_changes_are_asked_for_and_the_log_says_s
     store, admin, quick, monkeypatch, caplog
 ):
     caplog.set_level(logging.INFO, "wxtoken_asgi")
-    monkeypatch.setattr(redis_follow.Bell, "_listen", redis_follow.Bell._listen)
+    monkeypatch.setattr(follow.Bell, "_listen", follow.Bell._listen)
     await store.supply([Supply(KEY, "a", 100, 50)])
     cursor = (await store.changes("", 0)).cursor
     admin.delete("{wxtoken}:bell")
@@ -289,10 +289,10 @@ async def test_where_the_bell_is_silent_changes_are_asked_for_and_the_log_says_s
     async with anyio.create_task_group() as group:
         heard = []
 
-        async def follow():
+        async def wait():
             heard.append(await store.changes(cursor, 5))
 
-        group.start_soon(follow)
+        group.start_soon(wait)
         await anyio.sleep(0.2)
         await store.supply([Supply(KEY, "b", 100, 50)])
     assert heard[0].credentials == (KEY,)

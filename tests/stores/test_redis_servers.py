@@ -13,8 +13,8 @@ from wxtoken_asgi.errors import StoreError
 from wxtoken_asgi.stores import open_store
 from wxtoken_asgi.stores.contract import Granted
 from wxtoken_asgi.stores.redis import RedisStore
-from wxtoken_asgi.stores.redis_address import Sentinels, place_of
-from wxtoken_asgi.stores.redis_trouble import ACL
+from wxtoken_asgi.stores.redis.address import Sentinels, place_of
+from wxtoken_asgi.stores.redis.trouble import ACL
 from wxtoken_asgi.testing.stage import KEY, Worker, key, opened
 
 from support.redis_server import redis_server, sentinel_group

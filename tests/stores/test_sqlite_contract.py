@@ -8,7 +8,7 @@ from wxtoken_asgi.stores.sqlite import SQLiteStore
 from wxtoken_asgi.testing import StoreContract
 
 from support.sqlite_store import InlineSQLiteStore, quick_folder
-from support.virtual import VirtualClock, virtual_backend
+from support.virtual_stage import VirtualStage
 
 
 class OnAFile(StoreContract):
@@ -26,29 +26,7 @@ class OnAFile(StoreContract):
         return delete
 
 
-class TestInVirtualTime(OnAFile):
-    @pytest.fixture(params=["asyncio", "trio"])
-    def anyio_backend(self, request):
-        return virtual_backend(request.param)
-
-    @pytest.fixture
-    def clock(self):
-        return VirtualClock()
-
-    @pytest.fixture
-    def later(self, clock):
-        def pass_by(seconds):
-            clock.slept += seconds
-
-        return pass_by
-
-    @pytest.fixture
-    def step(self, clock):
-        def step(seconds):
-            clock.wall_offset += seconds
-
-        return step
-
+class TestInVirtualTime(VirtualStage, OnAFile):
     @pytest.fixture
     def make(self, path, clock):
         return lambda: InlineSQLiteStore(path, clock=clock)

@@ -14,10 +14,10 @@ import time
 import pytest
 
 from wxtoken_asgi.errors import ConfigError, StoreError, StoreFormatError
-from wxtoken_asgi.stores import dbfile, open_store, transaction
+from wxtoken_asgi.stores import open_store
 from wxtoken_asgi.stores.contract import Supply
-from wxtoken_asgi.stores.database import Database
-from wxtoken_asgi.stores.sqlite import SQLiteStore
+from wxtoken_asgi.stores.sqlite import SQLiteStore, dbfile, transaction
+from wxtoken_asgi.stores.sqlite.database import Database
 from wxtoken_asgi.testing.stage import KEY
 
 from support.sqlite_store import SetClock, quick_folder
@@ -404,7 +404,7 @@ def test_a_connection_that_breaks_while_it_is_set_up_is_closed(make, path, monke
     def fail(*_):
         raise sqlite3.OperationalError("broken")
 
-    monkeypatch.setattr("wxtoken_asgi.stores.world.enter", fail)
+    monkeypatch.setattr("wxtoken_asgi.stores.sqlite.world.enter", fail)
     assert "failed (broken)" in said(make(path), path)
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.errors import StoreError
-from wxtoken_asgi.stores import transaction
 from wxtoken_asgi.stores.contract import Supply
-from wxtoken_asgi.stores.database import Database
+from wxtoken_asgi.stores.sqlite import transaction
+from wxtoken_asgi.stores.sqlite.database import Database
 from wxtoken_asgi.testing.stage import KEY
 
 from support.sqlite_store import quick_folder, sqlite_workers

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from wxtoken_asgi import Account
 from wxtoken_asgi.records import Credential
-from wxtoken_asgi.stores import MemoryStore, database, rowset
+from wxtoken_asgi.stores import MemoryStore
 from wxtoken_asgi.stores.contract import (
     Charge,
     Claim,
@@ -24,9 +24,10 @@ from wxtoken_asgi.stores.contract import (
     Record,
     Supply,
 )
-from wxtoken_asgi.stores.database import Database
 from wxtoken_asgi.stores.row import Row
-from wxtoken_asgi.stores.rowcodec import COLUMNS, credential_of, decode, encode, key_of
+from wxtoken_asgi.stores.sqlite import database, rowset
+from wxtoken_asgi.stores.sqlite.database import Database
+from wxtoken_asgi.stores.sqlite.rowcodec import COLUMNS, credential_of, decode, encode, key_of
 from wxtoken_asgi.testing.stage import KEY, key
 
 from support.sqlite_store import SetClock, quick_folder

@@ -16,10 +16,10 @@ import anyio
 import pytest
 
 from wxtoken_asgi.errors import StoreError
-from wxtoken_asgi.stores import lane, open_store, transaction
+from wxtoken_asgi.stores import open_store
 from wxtoken_asgi.stores.contract import Claim, Cut, Granted, Supply
-from wxtoken_asgi.stores.database import Database
-from wxtoken_asgi.stores.sqlite import SQLiteStore
+from wxtoken_asgi.stores.sqlite import SQLiteStore, lane, transaction
+from wxtoken_asgi.stores.sqlite.database import Database
 from wxtoken_asgi.testing.stage import KEY, MovedClock, Worker, key
 
 from support.sqlite_store import quick_folder
@@ -379,9 +379,8 @@ FORKING = """
 import os, sqlite3, sys, threading
 import anyio
 from wxtoken_asgi.stores.contract import Claim, Supply
-from wxtoken_asgi.stores.sqlite import SQLiteStore
+from wxtoken_asgi.stores.sqlite import SQLiteStore, lane
 from wxtoken_asgi.testing.stage import KEY, key
-from wxtoken_asgi.stores import lane, sqlite
 
 store = SQLiteStore(sys.argv[1])
 

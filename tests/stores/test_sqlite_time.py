@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from wxtoken_asgi.clock import Clock
-from wxtoken_asgi.stores import storetime
 from wxtoken_asgi.stores.contract import Busy, Charge, Claim, Granted, LastError, Spent, Supply
-from wxtoken_asgi.stores.database import Database
+from wxtoken_asgi.stores.sqlite import storetime
+from wxtoken_asgi.stores.sqlite.database import Database
 from wxtoken_asgi.testing.stage import ERROR, KEY, key
 
 from support.sqlite_store import SetClock, quick_folder
@@ -143,7 +143,7 @@ def test_two_who_come_at_once_after_a_reboot_count_it_once(machine, monkeypatch)
     def overtaken(*args):
         pytest.fail("somebody else has done it already")
 
-    from wxtoken_asgi.stores import world
+    from wxtoken_asgi.stores.sqlite import world
 
     enter = world.written
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 
-from wxtoken_asgi.stores import redis_scripts
+from wxtoken_asgi.stores.redis import scripts
 
 _ASKED = "redis.call('TIME')"
 _STEPPED = """
@@ -18,11 +18,11 @@ end
 
 
 def stepped_script(operation):
-    """In place of `wxtoken_asgi.stores.redis_scripts.script`."""
-    text = redis_scripts.script(operation).text
+    """In place of `wxtoken_asgi.stores.redis.scripts.script`."""
+    text = scripts.script(operation).text
     assert text.count(_ASKED) == 1
     text = _STEPPED + text.replace(_ASKED, "stepped()")
-    return redis_scripts.Script(text, hashlib.sha1(text.encode()).hexdigest())
+    return scripts.Script(text, hashlib.sha1(text.encode()).hexdigest())
 
 
 class ServerClock:

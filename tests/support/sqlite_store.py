@@ -15,8 +15,8 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from wxtoken_asgi.clock import Clock
-from wxtoken_asgi.stores.lane import POLL_S, Lane
 from wxtoken_asgi.stores.sqlite import SQLiteStore
+from wxtoken_asgi.stores.sqlite.lane import POLL_S, Lane
 
 _TMPFS = "/dev/shm"
 _WORKER = Path(__file__).with_name("sqlite_worker.py")

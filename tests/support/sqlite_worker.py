@@ -10,7 +10,7 @@ from pathlib import Path
 from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.errors import StoreError
 from wxtoken_asgi.stores.contract import Busy, Claim, Commit, Cut, Granted, Newer, Supply
-from wxtoken_asgi.stores.database import Database
+from wxtoken_asgi.stores.sqlite.database import Database
 from wxtoken_asgi.testing.stage import KEY, key
 
 path = Path(sys.argv[1])

@@ -11,9 +11,9 @@ import pytest
 
 from wxtoken_asgi.stores import MemoryStore
 from wxtoken_asgi.stores.contract import Changes, Charge, Spent
-from wxtoken_asgi.testing import StoreContract
 
 from support.virtual import VirtualClock, virtual_backend
+from support.virtual_stage import VirtualStage
 
 
 class Broken(MemoryStore):
@@ -187,7 +187,7 @@ class Right(Broken):
     """Breaks nothing: what the others are measured against."""
 
 
-class Bench(StoreContract):
+class Bench(VirtualStage):
     """The contract for one of the stores above.
 
     Attributes:
@@ -199,24 +199,6 @@ class Bench(StoreContract):
     @pytest.fixture
     def anyio_backend(self):
         return virtual_backend("asyncio")
-
-    @pytest.fixture
-    def clock(self):
-        return VirtualClock()
-
-    @pytest.fixture
-    def later(self, clock):
-        def pass_by(seconds):
-            clock.slept += seconds
-
-        return pass_by
-
-    @pytest.fixture
-    def step(self, clock):
-        def step(seconds):
-            clock.wall_offset += seconds
-
-        return step
 
     @pytest.fixture
     def make(self, clock):

@@ -13,37 +13,15 @@ from wxtoken_asgi.errors import ConfigError
 from wxtoken_asgi.stores import MemoryStore, ledger, open_store
 from wxtoken_asgi.stores.contract import Charge, Claim, Fail, Granted, Spent, Supply
 from wxtoken_asgi.stores.row import Row
-from wxtoken_asgi.testing import StoreContract
 from wxtoken_asgi.testing.stage import KEY, Worker, key
 
-from support.virtual import VirtualClock, virtual_backend
+from support.virtual import VirtualClock
+from support.virtual_stage import VirtualStage
 
 DAY_S = 86_400
 
 
-class TestMemoryStore(StoreContract):
-    @pytest.fixture(params=["asyncio", "trio"])
-    def anyio_backend(self, request):
-        return virtual_backend(request.param)
-
-    @pytest.fixture
-    def clock(self):
-        return VirtualClock()
-
-    @pytest.fixture
-    def later(self, clock):
-        def pass_by(seconds):
-            clock.slept += seconds
-
-        return pass_by
-
-    @pytest.fixture
-    def step(self, clock):
-        def step(seconds):
-            clock.wall_offset += seconds
-
-        return step
-
+class TestMemoryStore(VirtualStage):
     @pytest.fixture
     def make(self, clock):
         store = MemoryStore(clock)

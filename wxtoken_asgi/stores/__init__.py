@@ -21,8 +21,8 @@ def _memory(url: str, clock: Clock | None) -> Store:
 
 
 def _sqlite(url: str, clock: Clock | None) -> Store:
-    from wxtoken_asgi.stores.dbfile import path_of  # noqa: PLC0415 - who has another store needs no SQLite
     from wxtoken_asgi.stores.sqlite import SQLiteStore  # noqa: PLC0415
+    from wxtoken_asgi.stores.sqlite.dbfile import path_of  # noqa: PLC0415 - who has another store needs no SQLite
 
     return SQLiteStore(path_of(url), clock=clock)
 
@@ -54,7 +54,7 @@ def open_store(url: str, *, clock: Clock | None = None) -> Store:
 
     Args:
         url: `memory:`, `sqlite:///var/lib/wxtoken/tokens.db`, or `redis://host:6379/0` (and others:
-            see `wxtoken_asgi.stores.redis_address`).
+            see `wxtoken_asgi.stores.redis.address`).
         clock: where a store in this process takes its time from.
 
     Raises:

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from wxtoken_asgi.errors import ConfigError, StoreError, StoreFormatError
 from wxtoken_asgi.stores.contract import FORMAT
-from wxtoken_asgi.stores.transaction import BUSY_S, STATEMENT_BUSY_S, patiently, primary_code
+from wxtoken_asgi.stores.sqlite.transaction import BUSY_S, STATEMENT_BUSY_S, patiently, primary_code
 
 logger = logging.getLogger("wxtoken_asgi")
 
@@ -73,7 +73,7 @@ def path_of(url: str) -> Path:
     if rest != url and plain and first not in {"", ".", "..", "~"}:
         return checked_path("/" + rest.removeprefix("/"))
     raise ConfigError(
-        f"store: {url!r} names no file; write 'sqlite:///var/lib/wxtoken/tokens.db', "
+        "store: the address names no file; write 'sqlite:///var/lib/wxtoken/tokens.db', "
         "an absolute path without '?', '#' and '%'"
     )
 

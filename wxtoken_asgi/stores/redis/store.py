@@ -12,7 +12,7 @@ server's time. All keys of a namespace carry one hash tag, so in a cluster they 
 No key has an end of its own in Redis, so only an eviction policy for all keys could take one away:
 `maxmemory-policy` should be `noeviction`. A record that nobody wanted for 30 days is forgotten by `due`.
 
-redis-py 5 or later is needed, and asyncio: it knows no other loop. Tried out with Redis 6.2.5, 7.0.15 and
+redis-py 8 or later is needed, and asyncio: it knows no other loop. Tried out with Redis 6.2.5, 7.0.15 and
 8.2.3 and Valkey 9.1.2; what is older than 6.2, clusters of several nodes and hosted services are untested.
 """
 
@@ -32,7 +32,6 @@ from redis.exceptions import NoScriptError, RedisError
 from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.errors import ConfigError, StoreError
 from wxtoken_asgi.records import Credential
-from wxtoken_asgi.stores import redis_codec as codec
 from wxtoken_asgi.stores.contract import (
     FORMAT,
     Changes,
@@ -46,12 +45,13 @@ from wxtoken_asgi.stores.contract import (
     Store,
     Supply,
 )
-from wxtoken_asgi.stores.redis_address import Place, place_of, place_of_client
-from wxtoken_asgi.stores.redis_evidence import Evidence
-from wxtoken_asgi.stores.redis_follow import Bell
-from wxtoken_asgi.stores.redis_scripts import Script, script
-from wxtoken_asgi.stores.redis_trouble import trouble
-from wxtoken_asgi.stores.redis_wire import Wire
+from wxtoken_asgi.stores.redis import codec
+from wxtoken_asgi.stores.redis.address import Place, place_of, place_of_client
+from wxtoken_asgi.stores.redis.evidence import Evidence
+from wxtoken_asgi.stores.redis.follow import Bell
+from wxtoken_asgi.stores.redis.scripts import Script, script
+from wxtoken_asgi.stores.redis.trouble import trouble
+from wxtoken_asgi.stores.redis.wire import Wire
 
 MOST_AT_ONCE: Final = 500
 """A larger batch takes several scripts, so that none keeps the server for long."""
@@ -82,7 +82,7 @@ class RedisStore(Store):
     """The records of many hosts, in Redis or Valkey.
 
     Args:
-        url: the server's address; `wxtoken_asgi.stores.redis_address` has the spellings.
+        url: the server's address; `wxtoken_asgi.stores.redis.address` has the spellings.
         client: or a `redis.asyncio.Redis` that says where the server is; connections are made as it makes
             its own, and it is neither used nor closed.
         namespace: the first part of all keys: letters, digits, `_`, `-`, `.`.

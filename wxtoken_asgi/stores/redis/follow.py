@@ -13,7 +13,7 @@ from typing import Final
 import anyio
 from redis.exceptions import RedisError, ResponseError
 
-from wxtoken_asgi.stores.redis_wire import Dial, Wire
+from wxtoken_asgi.stores.redis.wire import Dial, Wire
 
 logger = logging.getLogger("wxtoken_asgi")
 

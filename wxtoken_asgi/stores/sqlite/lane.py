@@ -13,8 +13,8 @@ import anyio
 from anyio.lowlevel import current_token
 
 from wxtoken_asgi.errors import StoreError
-from wxtoken_asgi.stores.database import Database
-from wxtoken_asgi.stores.transaction import BUSY_S
+from wxtoken_asgi.stores.sqlite.database import Database
+from wxtoken_asgi.stores.sqlite.transaction import BUSY_S
 
 POLL_S: Final = 0.07
 """How often a file is looked at for what others wrote, while somebody waits for it."""

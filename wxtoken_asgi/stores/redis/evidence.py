@@ -26,7 +26,7 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from wxtoken_asgi.clock import Clock, Moment
-from wxtoken_asgi.stores.redis_codec import micros
+from wxtoken_asgi.stores.redis.codec import micros
 
 PROMPT_S: Final = 2.0
 """An answer that took longer says too little about when the server spoke."""

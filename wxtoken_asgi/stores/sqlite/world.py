@@ -7,10 +7,10 @@ import uuid
 from typing import Final, NamedTuple
 
 from wxtoken_asgi.clock import Clock
-from wxtoken_asgi.stores import dbfile, storetime
 from wxtoken_asgi.stores.contract import FORMAT
-from wxtoken_asgi.stores.storetime import Anchor
-from wxtoken_asgi.stores.transaction import patiently, written
+from wxtoken_asgi.stores.sqlite import dbfile, storetime
+from wxtoken_asgi.stores.sqlite.storetime import Anchor
+from wxtoken_asgi.stores.sqlite.transaction import patiently, written
 
 _SCHEMA: Final = (
     """CREATE TABLE records (

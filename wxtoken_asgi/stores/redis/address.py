@@ -22,7 +22,7 @@ from redis.asyncio.connection import Connection, SSLConnection, parse_url
 from redis.exceptions import RedisError
 
 from wxtoken_asgi.errors import ConfigError, StoreError
-from wxtoken_asgi.stores import redis_wire
+from wxtoken_asgi.stores.redis import wire
 
 SENTINEL_S: Final = 0.5
 """The longest that one Sentinel may take while there are others."""
@@ -66,17 +66,17 @@ class Place:
     def __repr__(self) -> str:
         return f"<Redis at {self.name}>"
 
-    async def dial(self) -> redis_wire.Connection:
+    async def dial(self) -> wire.Connection:
         """A new connection, not connected yet."""
         return self._make()
 
-    def _make(self, **where: Any) -> redis_wire.Connection:
+    def _make(self, **where: Any) -> wire.Connection:
         options = {**self._options, **_OURS, **where}
         if "path" in options:
             del options["socket_keepalive"]  # a socket file needs none
         connection: Any = self._cls(**options)
         connection.driver_info = connection.lib_name = connection.lib_version = None  # no CLIENT SETINFO
-        made: redis_wire.Connection = connection
+        made: wire.Connection = connection
         return made
 
 
@@ -106,7 +106,7 @@ class Sentinels(Place):
         hosts = ",".join(f"{host}:{port}" for host, port in sentinels)
         super().__init__(cls, options, f"{hosts}/{service}")
 
-    async def dial(self) -> redis_wire.Connection:
+    async def dial(self) -> wire.Connection:
         """A new connection to the master, not connected yet.
 
         Raises:

@@ -8,7 +8,7 @@ from typing import Final
 
 from wxtoken_asgi.records import Credential
 from wxtoken_asgi.stores.row import Row
-from wxtoken_asgi.stores.rowcodec import COLUMNS, Values, decode, encode, key_of, keys_of
+from wxtoken_asgi.stores.sqlite.rowcodec import COLUMNS, Values, decode, encode, key_of, keys_of
 
 KEPT_CHANGES: Final = 10_000
 """How many changes are remembered for those who follow."""

@@ -15,7 +15,6 @@ from typing import Final
 from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.errors import StoreError
 from wxtoken_asgi.records import Credential
-from wxtoken_asgi.stores import dbfile, storetime, world
 from wxtoken_asgi.stores.contract import (
     Changes,
     Claim,
@@ -27,10 +26,11 @@ from wxtoken_asgi.stores.contract import (
     Record,
     Supply,
 )
-from wxtoken_asgi.stores.rowcodec import credential_of, keys_of
-from wxtoken_asgi.stores.rowset import RowSet, tell
-from wxtoken_asgi.stores.transaction import is_busy, patiently, written
-from wxtoken_asgi.stores.world import World
+from wxtoken_asgi.stores.sqlite import dbfile, storetime, world
+from wxtoken_asgi.stores.sqlite.rowcodec import credential_of, keys_of
+from wxtoken_asgi.stores.sqlite.rowset import RowSet, tell
+from wxtoken_asgi.stores.sqlite.transaction import is_busy, patiently, written
+from wxtoken_asgi.stores.sqlite.world import World
 
 FIRST: Final = "SELECT key, due_at, owner FROM records ORDER BY due_at LIMIT ?"
 KNOWN: Final = "SELECT key FROM records WHERE key IN (SELECT value FROM json_each(?))"

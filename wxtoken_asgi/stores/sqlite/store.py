@@ -14,7 +14,6 @@ import anyio
 from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.errors import StoreError
 from wxtoken_asgi.records import Credential
-from wxtoken_asgi.stores import dbfile
 from wxtoken_asgi.stores.contract import (
     Changes,
     Claim,
@@ -27,9 +26,10 @@ from wxtoken_asgi.stores.contract import (
     Store,
     Supply,
 )
-from wxtoken_asgi.stores.database import Database
-from wxtoken_asgi.stores.lane import Lane
-from wxtoken_asgi.stores.lanes import Lanes, Processes
+from wxtoken_asgi.stores.sqlite import dbfile
+from wxtoken_asgi.stores.sqlite.database import Database
+from wxtoken_asgi.stores.sqlite.lane import Lane
+from wxtoken_asgi.stores.sqlite.lanes import Lanes, Processes
 
 CLOSE_S: Final = 0.5
 """How long closing waits for a thread that is in the middle of something."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from wxtoken_asgi.errors import StoreError
-from wxtoken_asgi.stores.lane import Lane
+from wxtoken_asgi.stores.sqlite.lane import Lane
 
 
 class Lanes(NamedTuple):
