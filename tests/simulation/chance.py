@@ -23,6 +23,7 @@ class Rates:
         restart: a worker is ended and started again in good order.
         step: a host's wall clock steps by up to an hour.
         suspend: a host sleeps for up to two hours.
+        reboot: a host goes down with all its workers, and is booted again.
         outside: another program fetches an account's token.
         rotate: an operator's mistake: WeChat refuses an account until it is mended.
         at_point: the chance that a worker is killed or stopped at one of the points of a fetch.
@@ -38,6 +39,7 @@ class Rates:
     restart: float = 8 * HOUR
     step: float = 6 * HOUR
     suspend: float = 12 * HOUR
+    reboot: float = 16 * HOUR
     outside: float = 8 * HOUR
     rotate: float = 12 * HOUR
     at_point: float = 0.004
@@ -55,6 +57,7 @@ RARE = Rates(
     restart=3 * DAY,
     step=20 * DAY,
     suspend=30 * DAY,
+    reboot=25 * DAY,
     outside=20 * DAY,
     rotate=30 * DAY,
     at_point=0.0005,

@@ -130,6 +130,19 @@ class Faults:
         for worker, process in zip(sleepers, processes, strict=True):
             self._go_on(worker, process)
 
+    async def _reboot(self, random: Random) -> None:
+        self.world.tally.add("host rebooted")
+        host = random.choice(self.world.hosts)
+        for worker in self.world.workers:
+            if worker.host is host:
+                worker.process.kill()
+                worker.tokens = None
+        await trio.sleep(duration(random, 20, 1800))
+        host.boot()
+        for worker in self.world.workers:
+            if worker.host is host:
+                worker.begin()
+
     async def _outside(self, random: Random) -> None:
         world = self.world
         app = random.choice(world.apps)

@@ -23,7 +23,7 @@ class HostClock(Clock):
         self._host = host
 
     def monotonic(self) -> float:
-        return BOOTED + trio.current_time() * self._host.pace
+        return BOOTED + (trio.current_time() - self._host.booted_at) * self._host.pace
 
     def ticks(self) -> float:
         return self.monotonic() - self._host.slept
@@ -41,9 +41,19 @@ class Host:
 
     Attributes:
         slept: how long it has been suspended; only the quick clock does not count that.
+        boots: how often it was booted.
+        booted_at: when it was last booted, in true time.
     """
 
     def __init__(self, *, pace: float, wall_error: float) -> None:
         self.pace = pace
         self.wall_error = wall_error
+        self.slept = 0.0
+        self.boots = 1
+        self.booted_at = 0.0
+
+    def boot(self) -> None:
+        """Begin anew: no clock but the one on the wall goes on."""
+        self.boots += 1
+        self.booted_at = trio.current_time()
         self.slept = 0.0

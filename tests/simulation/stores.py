@@ -3,26 +3,100 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import trio
 
+from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.errors import StoreError
-from wxtoken_asgi.stores import Store
+from wxtoken_asgi.stores import MemoryStore, Store
+from wxtoken_asgi.stores.sqlite import SQLiteStore
 
 from simulation.chance import Rates, Tally, duration
+from support.sqlite_store import InlineLane
 
 OUTAGES = ("away", "hangs", "slow")
+
+
+class Records(Protocol):
+    """What lies behind all processes."""
+
+    def connect(self, clock: Clock) -> Store:
+        """What a process with this clock says and hears."""
+
+    def empty(self) -> None:
+        """Lose everything."""
+
+
+class InMemory:
+    """As if in another program, on another host.
+
+    Args:
+        clock: the time there.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._store = MemoryStore(clock)
+        self.empty = self._store.wipe
+
+    def connect(self, clock: Clock) -> Store:
+        return self._store
+
+
+class InAFile:
+    """A SQLite file. What was written rings a bell: nobody looks for news again and again.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.bell = trio.Event()
+
+    def connect(self, clock: Clock) -> Store:
+        store = SQLiteStore.__new__(SQLiteStore)
+        store.lane = partial(_Lane, self)  # type: ignore[assignment]
+        store.__init__(self.path, clock=clock)  # type: ignore[misc]
+        return store
+
+    def empty(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        self.ring()
+
+    def ring(self) -> None:
+        self.bell.set()
+        self.bell = trio.Event()
+
+
+class _Lane(InlineLane):
+    def __init__(self, file: InAFile, database: Any, name: str) -> None:
+        super().__init__(database, name)
+        self._file = file
+        self._rings = "write" in name
+
+    async def run(self, job: Any) -> Any:
+        try:
+            return await super().run(job)
+        finally:
+            if self._rings:
+                self._file.ring()
+
+    async def follow(self, cursor: str) -> None:
+        while self._database.cursor() == cursor:
+            await self._file.bell.wait()
 
 
 class Shelf:
     """The one store behind all processes.
 
     Args:
-        inner: the store itself.
-        empty: loses all its records.
+        records: the store itself.
         rates: how often an answer is lost.
         random: where that is drawn from.
         tally: what was exercised.
@@ -34,11 +108,8 @@ class Shelf:
         lost: by process, when it last lost an answer, in true time.
     """
 
-    def __init__(
-        self, inner: Store, empty: Callable[[], None], rates: Rates, random: Random, tally: Tally
-    ) -> None:
-        self.inner = inner
-        self.empty = empty
+    def __init__(self, records: Records, rates: Rates, random: Random, tally: Tally) -> None:
+        self.records = records
         self.rates = rates
         self.random = random
         self.tally = tally
@@ -60,7 +131,7 @@ class Shelf:
         self.on_wipe()
         self.wiped.append(trio.current_time())
         self.tally.add("store wiped")
-        self.empty()
+        self.records.empty()
 
 
 class ProcessStore(Store):
@@ -69,6 +140,7 @@ class ProcessStore(Store):
     Args:
         shelf: the store behind.
         process: whose it is.
+        clock: that process's.
         point: called at the points at which a process may be killed or stopped.
         seen: called with each operation that was carried out: its name, what was asked and what came of it.
     """
@@ -80,10 +152,12 @@ class ProcessStore(Store):
         self,
         shelf: Shelf,
         process: Any,
+        clock: Clock,
         point: Callable[[str], Awaitable[None]],
         seen: Callable[[str, Any, Any], None],
     ) -> None:
         self._shelf = shelf
+        self._inner = shelf.records.connect(clock)
         self._process = process
         self._point = point
         self._seen = seen
@@ -91,7 +165,7 @@ class ProcessStore(Store):
     async def _do(self, name: str, *args: Any, **options: Any) -> Any:
         shelf = self._shelf
         await self._reach()
-        answer = await getattr(shelf.inner, name)(*args, **options)
+        answer = await getattr(self._inner, name)(*args, **options)
         self._seen(name, args, answer)
         if shelf.random.random() < shelf.rates.answer:
             shelf.tally.add("store answer lost")
@@ -101,7 +175,11 @@ class ProcessStore(Store):
 
     async def _reach(self) -> None:
         shelf = self._shelf
-        await anyio.sleep(shelf.random.uniform(0.0005, 0.005))
+        late = shelf.random.uniform(-0.005, 0.005)
+        if late > 0:
+            await anyio.sleep(late)
+        else:
+            await anyio.lowlevel.checkpoint()
         if shelf.outage == "away":
             raise StoreError("the store is away")
         if shelf.outage == "hangs":
@@ -149,6 +227,6 @@ class ProcessStore(Store):
 
     async def changes(self, cursor: str, wait_s: float) -> Any:
         await self._reach()
-        answer = await self._shelf.inner.changes(cursor, wait_s)
+        answer = await self._inner.changes(cursor, wait_s)
         await self._reach()
         return answer

@@ -202,7 +202,9 @@ class Watch:
         now = trio.current_time()
         if spared is None or not 2 < now - spared[0] < 100 or self._outside.get(key[0], -1.0) > spared[0]:
             return
-        if spared[1].was_frozen(spared[0]) or now - self._asked_at.get(key, float("-inf")) < 130:
+        token = (key[0], "access_token")  # whether a reported one is dead is tried out with a ticket's call
+        asked = max(self._asked_at.get(which, float("-inf")) for which in (key, token))
+        if spared[1].was_frozen(spared[0]) or now - asked < 130:
             return
         if now - max(self.world.shelf.lost.values(), default=float("-inf")) < 100 or self.world.shelf.outage:
             return
@@ -339,7 +341,7 @@ class Watch:
                 self.states["worker away"] = self.states.get("worker away", 0) + 1
                 continue
             tokens: Any = worker.tokens
-            for entry in tokens._entries.values():
+            for entry in tokens._wanted:
                 state = entry.state(tokens.clock).value
                 self.states[state] = self.states.get(state, 0) + 1
             if tokens.statistics().waiting > self.world.callers + len(tokens._entries) + 1:

@@ -78,7 +78,9 @@ class Worker:
         point = self._point(process)
         tokens = TokenManager(
             world.accounts,
-            store=ProcessStore(world.shelf, process, point, lambda *what: world.watch.stored(self, *what)),
+            store=ProcessStore(
+                world.shelf, process, clock, point, lambda *what: world.watch.stored(self, *what)
+            ),
             transport=world.way.transport(process, point),
             clock=clock,
         )
@@ -105,7 +107,7 @@ class Worker:
         async def point(name: str) -> None:
             if world.at_point.random() < world.rates.at_point:
                 world.faults.strike(self, process, name)
-            await anyio.lowlevel.checkpoint()
+                await anyio.lowlevel.checkpoint()
 
         return point
 

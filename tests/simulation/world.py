@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import trio
 
 from wxtoken_asgi import Account
 from wxtoken_asgi.sandbox import Sandbox
-from wxtoken_asgi.stores import MemoryStore
+from wxtoken_asgi.stores.sqlite import storetime
 
 from simulation.chance import DENSE, HOUR, Chance, Rates, Tally
 from simulation.faults import Faults
 from simulation.hosts import EPOCH, Host, HostClock
 from simulation.kernel import Kernel, run
-from simulation.stores import Shelf
+from simulation.stores import InAFile, InMemory, Shelf
 from simulation.watch import Watch
 from simulation.wechat import Way
 from simulation.workers import Worker
+from support.sqlite_store import quick_folder
 
 SECRET = "secret-of-a-simulation-000000000"
 
@@ -77,9 +80,10 @@ class World:
     Args:
         what: the run.
         kernel: where its processes live.
+        folder: where its files may lie.
     """
 
-    def __init__(self, what: Run, kernel: Kernel) -> None:
+    def __init__(self, what: Run, kernel: Kernel, folder: Path) -> None:
         self.what = what
         self.kernel = kernel
         self.chance = Chance(what.seed)
@@ -95,7 +99,7 @@ class World:
             Account("stable", "wx00000000000000a1", SECRET, tickets=("jsapi",)),
             Account("classic", "wx00000000000000b2", SECRET, endpoint="token", tickets=("jsapi",)),
             Account("testing", "wx00000000000000c3", SECRET, endpoint="token", daily_quota=200),
-        ]
+        ][: random.choice((2, 2, 3))]
         self.apps = [account.name for account in self.accounts]
         self.with_tickets = {"stable", "classic"}
         self.by_appid = {account.appid: account for account in self.accounts}
@@ -105,19 +109,22 @@ class World:
                 self.sandbox.outside_fetch(account.appid, account.endpoint)
                 self.sandbox.advance(random.uniform(0, 7000))
         self.hosts = [
-            Host(pace=1 + random.uniform(-2e-5, 2e-5), wall_error=random.uniform(-20, 20)) for _ in range(2)
+            Host(pace=1 + random.uniform(-2e-5, 2e-5), wall_error=random.uniform(-20, 20))
+            for _ in range(2 if what.store == "memory" else 1)
         ]
         self.watch = Watch(self)
         self.way = Way(self.sandbox, what.rates, self.chance.stream("way"), self.tally)
         self.way.on_call = self.watch.called
-        store = MemoryStore(true_clock)
-        self.shelf = Shelf(store, store.wipe, what.rates, self.chance.stream("shelf"), self.tally)
+        records = InMemory(true_clock) if what.store == "memory" else InAFile(folder / "tokens.db")
+        self.shelf = Shelf(records, what.rates, self.chance.stream("shelf"), self.tally)
         self.shelf.on_wipe = self.watch.wiped
         self.at_point = self.chance.stream("points")
         self.faults = Faults(self)
         self.callers = 3
         self.greedy = random.choice(self.apps) if random.random() < 0.3 else None
-        self.workers = [Worker(self, n, self.hosts[n % 2]) for n in range(random.choice((2, 3, 4)))]
+        self.workers = [
+            Worker(self, n, self.hosts[n % len(self.hosts)]) for n in range(random.choice((2, 2, 3, 4)))
+        ]
         self._group: Any = None
 
     def account(self, app: str) -> Account:
@@ -157,6 +164,20 @@ class World:
             self.watch.agree()
             nursery.cancel_scope.cancel()
 
+    def result(self, took_s: float) -> Result:
+        """What came of it."""
+        what, watch = self.what, self.watch
+        return Result(
+            what.seed,
+            watch.violations,
+            self.tally.counts,
+            watch.worst,
+            watch.states,
+            took_s,
+            what.hours,
+            f"{watch.trace:08x}",
+        )
+
     async def _sample(self) -> None:
         while True:
             await trio.sleep(600)
@@ -167,28 +188,18 @@ def simulate(what: Run, done: Callable[[Result], None]) -> None:
     """Carry out a run, and say what came of it before the processes that were killed can come to life
     again: whoever calls this has to end then."""
     logging.disable(logging.CRITICAL)
+    gc.set_threshold(100_000)  # most of what is made here is gone soon without it
     kernel = Kernel()
     begun = time.perf_counter()
 
     async def all_of_it() -> None:
-        world = World(what, kernel)
-        watch = world.watch
-        try:
-            await world.live()
-        except BaseException:  # noqa: BLE001 - trio would wait for the dead
-            watch.broken("the simulation itself", traceback.format_exc())
-        took = time.perf_counter() - begun
-        done(
-            Result(
-                what.seed,
-                watch.violations,
-                world.tally.counts,
-                watch.worst,
-                watch.states,
-                took,
-                what.hours,
-                f"{watch.trace:08x}",
-            )
-        )
+        with quick_folder() as folder:
+            world = World(what, kernel, folder)
+            storetime.boot_id = lambda: f"boot {world.hosts[0].boots}"
+            try:
+                await world.live()
+            except BaseException:  # noqa: BLE001 - trio would wait for the dead
+                world.watch.broken("the simulation itself", traceback.format_exc())
+        done(world.result(time.perf_counter() - begun))
 
     run(all_of_it, kernel=kernel, seed=what.seed)
