@@ -31,6 +31,7 @@ NEWS_S = 1.0
 READ_S, REFRESH_S = 5.0, 12.0
 HOT_CALLS, HOT_S = 20, 60.0
 MARGIN_S = 30.0
+EARLY_S = 1.0
 
 
 class Watch:
@@ -53,7 +54,7 @@ class Watch:
         self.states: dict[str, int] = {}
         self.trace = 0
         self._born: dict[tuple[str, str, str], float] = {}
-        self._versions: dict[tuple[str, str], int] = {}
+        self._had: set[tuple[str, str, str]] = set()
         self._recent: dict[tuple[str, str], deque[float]] = {}
         self._day: dict[tuple[str, str], deque[float]] = {}
         self._outside: dict[str, float] = {}
@@ -95,6 +96,14 @@ class Watch:
         return now - last > CALM_S
 
     # what callers see
+
+    def looked(self, worker: Worker, entry: Any) -> None:
+        """What was once held is replaced, and never taken away."""
+        key = (worker.process.name, worker.world.app(entry.credential), entry.kind.name)
+        if entry.held is not None:
+            self._had.add(key)
+        elif key in self._had:
+            self.broken("P1", f"{worker} holds no {entry} any more")
 
     def waited(self, worker: Worker, process: Any, what: str, seconds: float, begun: float) -> None:
         if worker.process is not process or worker.disturbed >= begun:
@@ -148,6 +157,10 @@ class Watch:
         if self.world.sandbox.accepts_ticket(held.value):
             return False
         self.world.tally.add("dead ticket reads")
+        since = trio.current_time() - PROVED_S
+        outside = self._outside.get(app, float("-inf"))
+        if not self._was_rough(app, since) and max(worker.disturbed, outside) < since:
+            self.broken("P1", f"{worker} served a ticket of {app} that WeChat has let go of")
         return True
 
     def kept(self, worker: Worker, app: str, kind: str, value: str, *, since: float, due_at: float) -> None:
@@ -202,9 +215,7 @@ class Watch:
         now = trio.current_time()
         if spared is None or not 2 < now - spared[0] < 100 or self._outside.get(key[0], -1.0) > spared[0]:
             return
-        token = (key[0], "access_token")  # whether a reported one is dead is tried out with a ticket's call
-        asked = max(self._asked_at.get(which, float("-inf")) for which in (key, token))
-        if spared[1].was_frozen(spared[0]) or now - asked < 130:
+        if spared[1].was_frozen(spared[0]) or now - self._asked_at.get(key, float("-inf")) < 130:
             return
         if now - max(self.world.shelf.lost.values(), default=float("-inf")) < 100 or self.world.shelf.outage:
             return
@@ -258,6 +269,8 @@ class Watch:
             self.world.tally.add("fetches")
             if claim.asked:
                 self._granted_as_asked(key, claim)
+            elif claimed.record.good and claimed.record.ask_in_s > EARLY_S:
+                self.broken("P2", f"{worker} may fetch {key}, which is fresh")
 
     def _granted_as_asked(self, key: tuple[str, str], claim: Claim) -> None:
         now = trio.current_time()

@@ -146,4 +146,5 @@ def _key(sandbox: Sandbox, request: httpx.Request) -> tuple[str, str]:
     if url.path == "/cgi-bin/stable_token":
         return json.loads(request.content)["appid"], "access_token"
     token = sandbox._wechat.token(parse_qs(url.query)["access_token"][0])
-    return token.appid if token is not None else "?", "jsapi_ticket"
+    kind = "jsapi_ticket" if url.path == "/cgi-bin/ticket/getticket" else "probe"
+    return token.appid if token is not None else "?", kind

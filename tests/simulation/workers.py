@@ -131,6 +131,7 @@ class Worker:
 
     async def _read(self, tokens: TokenManager, app: str, kind: str) -> None:
         process, begun = self.process, trio.current_time()
+        self.world.watch.looked(self, tokens.entry(app, kind))
         try:
             held = await tokens.hold(tokens.entry(app, kind))
         except WxTokenError as error:

@@ -1,0 +1,254 @@
+"""Proof that the simulation bites: `python -m simulation.mutants` in the folder `tests`.
+
+Each mutant is our own code with one place of it changed for the worse. The same seeds that the true code
+passes must catch every one. The table says which did.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+TESTS = Path(__file__).resolve().parent.parent
+PACKAGE = TESTS.parent / "wxtoken_asgi"
+CORES = len(os.sched_getaffinity(0))
+
+
+class Mutant(NamedTuple):
+    """A change for the worse.
+
+    Args:
+        name: what is wrong then.
+        file: where, in the package.
+        old: what stands there, once.
+        new: what stands there then.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+
+MUTANTS = (
+    Mutant("no fence", "stores/row.py", "if commit.fence < self.fence:", "if False:"),
+    Mutant("no double check", "stores/row.py", "return alive and self.ask_at > now", "return False"),
+    Mutant(
+        "no lease",
+        "stores/row.py",
+        "        if self.owner:\n            return Busy(",
+        "        if False:\n            return Busy(",
+    ),
+    Mutant(
+        "a lease that never ends", "stores/row.py", "if not self.owner or now < self.lease_until:", "if True:"
+    ),
+    Mutant(
+        "older values are restored",
+        "stores/row.py",
+        "if not record.good or record.version <= self.version:",
+        "if not record.good:",
+    ),
+    Mutant(
+        "a back-off that is not shared",
+        "stores/row.py",
+        "self.wait_until = now + fail.wait_s",
+        "self.wait_until = NEVER",
+    ),
+    Mutant(
+        "no single flight",
+        "flights.py",
+        "if flight is not None and flight.loop == current_token():\n            if urgent",
+        "if False:\n            if urgent",
+    ),
+    Mutant(
+        "no rest for what fails",
+        "flights.py",
+        "entry.rests_until = self._clock.monotonic() + max(retry_in, SHORTEST_REST_S)",
+        "entry.rests_until = NEVER",
+    ),
+    Mutant(
+        "no back-off",
+        "policy.py",
+        "doubled = FIRST_BACKOFF_S * 2.0 ** min(max(trouble.attempts, 0), 30)",
+        "doubled = FIRST_BACKOFF_S",
+    ),
+    Mutant(
+        "permanent errors are tried at once",
+        "policy.py",
+        "PERMANENT_RETRY_S: Final = 300.0",
+        "PERMANENT_RETRY_S: Final = 1.0",
+    ),
+    Mutant("no margin before the end", "policy.py", "MARGIN_S: Final = 30.0", "MARGIN_S: Final = 0.0"),
+    Mutant("jitter past the end", "policy.py", "life * (0.5 + 0.1 * draw)", "life * (0.5 + 0.6 * draw)"),
+    Mutant(
+        "kept past the planned refresh",
+        "policy.py",
+        "return min(ttl_s, max(ask_in_s, 0.0) + KEPT_AFTER_REFRESH_S)",
+        "return ttl_s",
+    ),
+    Mutant(
+        "a ticket is not asked for again",
+        "policy.py",
+        "return Kept(ttl, min(600 + 1200 * draw, ttl - 300))",
+        "return Kept(ttl, ttl - 300)",
+    ),
+    Mutant(
+        "life counts from the answer",
+        "refresher.py",
+        "elapsed = self._clock.monotonic() - answer.sent_at",
+        "elapsed = 0.0",
+    ),
+    Mutant(
+        "blank before the commit",
+        "refresher.py",
+        "begun = self._clock.monotonic()",
+        "begun, entry.held = self._clock.monotonic(), None",
+    ),
+    Mutant(
+        "a killed holder leaves no doubt",
+        "refresher.py",
+        "lapse=Cut(policy.OVERLAP_TRUST_S, 0.0) if _dooms(entry, flight) else None",
+        "lapse=None",
+    ),
+    Mutant(
+        "a lost answer leaves no doubt",
+        "refresher.py",
+        "        if not _dooms(entry, flight):\n            return None",
+        "        if True:\n            return None",
+    ),
+    Mutant("budgets are not spent", "refresher.py", "charges=_charges(entry, flight),", "charges=(),"),
+    Mutant(
+        "a report is not compared", "waiter.py", "if dead is not None and held.value != dead:", "if False:"
+    ),
+    Mutant(
+        "a wiped store is not restored",
+        "keeper.py",
+        "        if not records:\n            return False",
+        "        if True:\n            return False",
+    ),
+    Mutant(
+        "what ended is served",
+        "manager.py",
+        "held if held.ticks_end > clock.ticks() and held.wall_end > clock.time() else None",
+        "held",
+    ),
+    Mutant(
+        "a sleeping host's clock is believed",
+        "manager.py",
+        "held.ticks_end > clock.ticks() and held.wall_end > clock.time()",
+        "held.ticks_end > clock.ticks()",
+    ),
+    Mutant(
+        "only the wall clock is asked",
+        "entries.py",
+        "return min(self.wall_end - clock.time(), self.end - clock.monotonic())",
+        "return self.wall_end - clock.time()",
+    ),
+    Mutant("news are not followed", "loop.py", "await self._load(changes.credentials)", "pass"),
+)
+
+
+class Caught(NamedTuple):
+    """How a mutant fared.
+
+    Args:
+        seed: the one that caught it; None: none did.
+        promise: what it broke.
+        seeds: how many were run.
+        took_s: real seconds.
+    """
+
+    seed: int | None
+    promise: str
+    seeds: int
+    took_s: float
+
+
+def changed(mutant: Mutant | None, folder: Path) -> None:
+    """Lay a copy of the package into a folder, with the change."""
+    shutil.copytree(PACKAGE, folder / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    if mutant is None:
+        return
+    path = folder / PACKAGE.name / mutant.file
+    text = path.read_text(encoding="utf-8")
+    if text.count(mutant.old) != 1:
+        msg = f"{mutant.name}: {mutant.file} has {text.count(mutant.old)} places to change"
+        raise LookupError(msg)
+    path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+
+
+def hunt(mutant: Mutant | None, options: argparse.Namespace) -> Caught:
+    """Run seed after seed until one catches it."""
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory() as name:
+        changed(mutant, Path(name))
+        for count, seed in enumerate(_seeds(options), 1):
+            promise = _broken(Path(name), seed, options)
+            if promise is not None:
+                return Caught(seed, promise, count, time.perf_counter() - begun)
+    return Caught(None, "", options.seeds, time.perf_counter() - begun)
+
+
+def _seeds(options: argparse.Namespace) -> Iterator[int]:
+    return iter(range(options.first, options.first + options.seeds))
+
+
+def _broken(folder: Path, seed: int, options: argparse.Namespace) -> str | None:
+    """What a seed finds broken; a run that takes for ever is broken too."""
+    command = [sys.executable, "-m", "simulation", "--seeds", "1", "--first", str(seed)]
+    command += ["--hours", str(options.hours), "--store", options.store, "--quiet"]
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    try:
+        done = subprocess.run(
+            command, cwd=TESTS, env=environment, capture_output=True, text=True, timeout=600, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return "it never ends"
+    found = re.search(r"^seed \d+: (.*)$", done.stdout, re.MULTILINE)
+    if found is None and done.returncode:
+        return "the simulation itself"
+    return found[1] if found else None
+
+
+def main() -> int:
+    options = _options()
+    chosen = [mutant for mutant in MUTANTS if options.only is None or options.only in mutant.name]
+    survived = 0
+    hunted: list[Mutant | None] = [None, *chosen] if options.only is None else [*chosen]
+    print(f"{'mutant':40} {'seed':>5} {'seeds':>5} {'s':>5}  what broke")
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for mutant, caught in zip(hunted, pool.map(lambda one: hunt(one, options), hunted), strict=True):
+            name = mutant.name if mutant is not None else "(the true code)"
+            seed = "-" if caught.seed is None else caught.seed
+            print(
+                f"{name:40} {seed:>5} {caught.seeds:5} {caught.took_s:5.0f}  {caught.promise[:110]}",
+                flush=True,
+            )
+            survived += (caught.seed is None) == (mutant is not None)
+    print(f"{len(chosen)} mutants, {survived} not as it should be")
+    return int(survived > 0)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m simulation.mutants", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=16, help="how many at most for each")
+    parser.add_argument("--first", type=int, default=1, help="the first of them")
+    parser.add_argument("--hours", type=float, default=12.0, help="simulated time of each")
+    parser.add_argument("--store", choices=("memory", "sqlite"), default="memory")
+    parser.add_argument("--only", help="those whose name has this in it")
+    parser.add_argument("--jobs", type=int, default=CORES, help="how many at a time")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
