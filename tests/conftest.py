@@ -16,7 +16,13 @@ def anyio_backend(request):
     return request.param
 
 
-LONGEST = ("promises/test_p1_", "promises/test_p7_", "manager/test_fleet.py")
+LONGEST = (
+    "promises/test_p1_",
+    "promises/test_p7_",
+    "manager/test_fleet.py",
+    "ten_thousand_accounts",
+    "after_24_hours",
+)
 """Where hours of virtual time pass."""
 
 

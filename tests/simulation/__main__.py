@@ -54,7 +54,7 @@ def _runs(options: argparse.Namespace, begun: float) -> Iterator[Run]:
         if options.seconds is not None and time.perf_counter() - begun > options.seconds:
             return
         rates, pause_s = (RARE, 600.0) if options.rare else (DENSE, 60.0)
-        yield Run(seed, options.hours, rates, options.store, pause_s)
+        yield Run(seed, options.hours, rates, options.store, pause_s, options.stop)
 
 
 def _progress(done: list[Result], options: argparse.Namespace, begun: float) -> None:

@@ -42,7 +42,7 @@ class Rates:
     reboot: float = 16 * HOUR
     outside: float = 8 * HOUR
     rotate: float = 12 * HOUR
-    at_point: float = 0.004
+    at_point: float = 0.01
     call: float = 0.02
     answer: float = 0.003
 

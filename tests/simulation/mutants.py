@@ -206,7 +206,7 @@ def _seeds(options: argparse.Namespace) -> Iterator[int]:
 def _broken(folder: Path, seed: int, options: argparse.Namespace) -> str | None:
     """What a seed finds broken; a run that takes for ever is broken too."""
     command = [sys.executable, "-m", "simulation", "--seeds", "1", "--first", str(seed)]
-    command += ["--hours", str(options.hours), "--store", options.store, "--quiet"]
+    command += ["--hours", str(options.hours), "--store", options.store, "--quiet", "--stop"]
     environment = os.environ | {"PYTHONPATH": str(folder)}
     try:
         done = subprocess.run(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from wxtoken_asgi.errors import BudgetSpent
-from wxtoken_asgi.stores.contract import Claim, Commit, Granted
+from wxtoken_asgi.stores.contract import Claim, Commit, Committed, Granted
 
 from simulation.chance import DAY
 
@@ -50,6 +51,8 @@ class Watch:
     def __init__(self, world: World) -> None:
         self.world = world
         self.violations: list[str] = []
+        self.on_broken: Callable[[], None] = lambda: None
+        self._fences: dict[tuple[str, str], int] = {}
         self.worst: dict[str, float] = {"read": 0.0, "refresh": 0.0}
         self.states: dict[str, int] = {}
         self.trace = 0
@@ -69,6 +72,7 @@ class Watch:
 
     def broken(self, promise: str, what: str) -> None:
         self.violations.append(f"{promise} at {trio.current_time():.3f} s: {what}")
+        self.on_broken()
 
     # excuses
 
@@ -254,8 +258,8 @@ class Watch:
             for commit in args[0]:
                 self._committing(commit)
         if name == "commit":
-            for committed in answer:
-                self.world.tally.add("commits" if committed.taken else "commits refused")
+            for commit, committed in zip(args[0], answer, strict=True):
+                self._committed(worker, commit, committed)
 
     def _claimed(self, worker: Worker, claim: Claim, claimed: Any) -> None:
         self.world.tally.add(f"claims: {type(claimed).__name__}")
@@ -267,6 +271,7 @@ class Watch:
             self.broken("P8", f"{worker} claims {key} as asked for; nobody asked")
         if isinstance(claimed, Granted):
             self.world.tally.add("fetches")
+            self._fences[key] = max(self._fences.get(key, 0), claimed.fence)
             if claim.asked:
                 self._granted_as_asked(key, claim)
             elif claimed.record.good and claimed.record.ask_in_s > EARLY_S:
@@ -301,6 +306,15 @@ class Watch:
             self.broken("P1", f"{commit} lives {commit.ttl_s - left:.3f} s too long")
         if commit.credential.endpoint == "token" and not 3600 - 25 < commit.ask_in_s <= 4320:
             self.broken("jitter", f"{commit} is due outside 50-60 % of its life")
+
+    def _committed(self, worker: Worker, commit: Commit, committed: Committed) -> None:
+        self.world.tally.add("commits" if committed.taken else "commits refused")
+        key = (self.world.app(commit.credential), commit.credential.kind)
+        if not committed.taken or commit.fence >= self._fences.get(key, 0):
+            return
+        wiped = max(self.world.shelf.wiped, default=float("-inf"))
+        if trio.current_time() - wiped > 600:  # an empty store cannot know of a later lease
+            self.broken("P3", f"{worker} wrote the {key} of an older lease over a newer one")
 
     # what WeChat sees
 

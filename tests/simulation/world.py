@@ -40,6 +40,7 @@ class Run:
         rates: how often things go wrong.
         store: `memory` or `sqlite`.
         pause_s: how long a caller waits between two requests, in the mean.
+        stop: end with the first broken promise.
     """
 
     seed: int
@@ -47,6 +48,7 @@ class Run:
     rates: Rates = DENSE
     store: str = "memory"
     pause_s: float = 60.0
+    stop: bool = False
 
 
 @dataclass
@@ -154,6 +156,8 @@ class World:
         """The whole run."""
         async with trio.open_nursery() as nursery:
             self._group = nursery
+            if self.what.stop:
+                self.watch.on_broken = nursery.cancel_scope.cancel
             for worker in self.workers:
                 worker.begin()
             await self.faults.run(nursery)

@@ -23,6 +23,9 @@ class Fleet:
         overlap: the sandbox's.
         apart_s: seconds between the ages of two neighbours.
         tickets: the accounts list the jsapi ticket.
+
+    Attributes:
+        older: the tokens that the accounts have when the manager starts.
     """
 
     def __init__(self, endpoints: list[str], *, overlap: str, apart_s: float, tickets: bool = True) -> None:
@@ -33,9 +36,10 @@ class Fleet:
             Account(f"account{n}", f"wx{n:016d}", SECRET, endpoint=endpoint, tickets=words, daily_quota=2000)
             for n, endpoint in enumerate(endpoints)
         ]
+        self.older: list[str] = []
         for n, account in enumerate(self.accounts):
             self.sandbox.add(account.appid, SECRET, ticket_age=(n * apart_s) % 7200)
-            self.sandbox.outside_fetch(account.appid, account.endpoint)
+            self.older.append(self.sandbox.outside_fetch(account.appid, account.endpoint))
             self.sandbox.advance(apart_s)
 
     def manager(self, **options: Any) -> TokenManager:
