@@ -66,7 +66,7 @@ class Faults:
             self._end(worker, random.uniform(0, 60))
         else:
             self.world.tally.add(f"stopped {point}")
-            self._pause(worker, duration(random, 0.5, 300))
+            self._pause(worker, duration(random, 1, 300))
 
     # each kind
 

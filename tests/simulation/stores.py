@@ -19,7 +19,8 @@ from wxtoken_asgi.stores.sqlite import SQLiteStore
 from simulation.chance import Rates, Tally, duration
 from support.sqlite_store import InlineLane
 
-OUTAGES = ("away", "hangs", "slow")
+OUTAGES = ("away", "hangs", "slow", "late")
+"""`late`: what is said is carried out when whoever said it has given up already."""
 
 
 class Records(Protocol):
@@ -106,6 +107,7 @@ class Shelf:
         healthy_since: since when it was never away, in true time.
         wiped: when it was emptied, in true time.
         lost: by process, when it last lost an answer, in true time.
+        post: does something after so many seconds, outside of all processes.
     """
 
     def __init__(self, records: Records, rates: Rates, random: Random, tally: Tally) -> None:
@@ -118,6 +120,7 @@ class Shelf:
         self.wiped: list[float] = []
         self.lost: dict[Any, float] = {}
         self.on_wipe: Callable[[], None] = lambda: None
+        self.post: Callable[[float, Callable[[], Awaitable[None]]], None]
 
     def leave(self, how: str) -> None:
         self.outage = how
@@ -164,6 +167,9 @@ class ProcessStore(Store):
 
     async def _do(self, name: str, *args: Any, **options: Any) -> Any:
         shelf = self._shelf
+        if name != "open" and self._is_late(name):
+            self._do_late(name, *args, **options)
+            await anyio.sleep_forever()
         await self._reach()
         answer = await getattr(self._inner, name)(*args, **options)
         self._seen(name, args, answer)
@@ -172,6 +178,23 @@ class ProcessStore(Store):
             shelf.lost[self._process] = trio.current_time()
             raise StoreError("the answer was lost")
         return answer
+
+    def _is_late(self, name: str) -> bool:
+        shelf = self._shelf
+        often = 12 if name == "commit" else 0.3
+        return shelf.outage == "late" or shelf.random.random() < shelf.rates.answer * often
+
+    def _do_late(self, name: str, *args: Any, **options: Any) -> None:
+        shelf = self._shelf
+        shelf.tally.add(f"store heard late: {name}")
+        shelf.healthy_since = trio.current_time()
+
+        async def do() -> None:
+            shelf.healthy_since = trio.current_time()
+            answer = await getattr(self._inner, name)(*args, **options)
+            self._seen(name, args, answer)
+
+        shelf.post(duration(shelf.random, 0.5, 90), do)
 
     async def _reach(self) -> None:
         shelf = self._shelf
@@ -182,7 +205,7 @@ class ProcessStore(Store):
             await anyio.lowlevel.checkpoint()
         if shelf.outage == "away":
             raise StoreError("the store is away")
-        if shelf.outage == "hangs":
+        if shelf.outage in {"hangs", "late"}:
             await anyio.sleep_forever()
         if shelf.outage == "slow":
             await anyio.sleep(duration(shelf.random, 0.1, 5))

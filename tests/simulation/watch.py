@@ -267,7 +267,8 @@ class Watch:
         asked = max(
             worker.asked.get(key, float("-inf")), self._tickets.get((worker.process, key[0]), float("-inf"))
         )
-        if claim.asked and trio.current_time() - asked > 60:
+        now = trio.current_time()
+        if claim.asked and now - asked > 60 and not worker.process.was_frozen(now - 60):
             self.broken("P8", f"{worker} claims {key} as asked for; nobody asked")
         if isinstance(claimed, Granted):
             self.world.tally.add("fetches")

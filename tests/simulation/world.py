@@ -6,7 +6,7 @@ import gc
 import logging
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,7 @@ class World:
         records = InMemory(true_clock) if what.store == "memory" else InAFile(folder / "tokens.db")
         self.shelf = Shelf(records, what.rates, self.chance.stream("shelf"), self.tally)
         self.shelf.on_wipe = self.watch.wiped
+        self.shelf.post = self.post
         self.at_point = self.chance.stream("points")
         self.faults = Faults(self)
         self.callers = 3
@@ -146,9 +147,17 @@ class World:
     def later(self, seconds: float, do: Callable[[], None]) -> None:
         """Do something after so many seconds, outside of all processes."""
 
+        async def at_once() -> None:
+            do()
+
+        self.post(seconds, at_once)
+
+    def post(self, seconds: float, do: Callable[[], Awaitable[None]]) -> None:
+        """The same for what is awaited."""
+
         async def wait() -> None:
             await trio.sleep(seconds)
-            do()
+            await do()
 
         self.kernel.spawn_outside(self._group, wait)
 
