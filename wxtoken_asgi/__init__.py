@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wxtoken_asgi.charges import Budget
     from wxtoken_asgi.errors import (
         BadUrl,
         BudgetSpent,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
         WrongLoop,
         WxTokenError,
     )
-    from wxtoken_asgi.hooks import ErrorEvent, TokenEvent
+    from wxtoken_asgi.hooks import EarlyDeathEvent, ErrorEvent, TokenEvent
     from wxtoken_asgi.jssdk import JsConfig
     from wxtoken_asgi.manager import TokenManager
     from wxtoken_asgi.middleware import WxTokenMiddleware
@@ -34,9 +35,11 @@ __version__ = "0.1.0"
 __all__ = [
     "Account",
     "BadUrl",
+    "Budget",
     "BudgetSpent",
     "ConfigError",
     "CredentialStatistics",
+    "EarlyDeathEvent",
     "ErrorEvent",
     "HostNotAllowed",
     "JsConfig",
@@ -58,7 +61,9 @@ __all__ = [
 
 _ROOMS = {
     "Account": "records",
+    "Budget": "charges",
     "CredentialStatistics": "status",
+    "EarlyDeathEvent": "hooks",
     "ErrorEvent": "hooks",
     "JsConfig": "jssdk",
     "Statistics": "status",

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wxtoken_asgi.accounts import Accounts
 from wxtoken_asgi.clock import Clock, Moment
-from wxtoken_asgi.errors import ConfigError
-from wxtoken_asgi.kinds import Kind, Kinds
+from wxtoken_asgi.kinds import Kind
 from wxtoken_asgi.policy import State, state_of
 from wxtoken_asgi.records import Account, Credential
-from wxtoken_asgi.stores.contract import LastError, Record
+from wxtoken_asgi.stores.contract import LastError, Record, Spending
 
 if TYPE_CHECKING:
     from wxtoken_asgi.flights import Flight
@@ -29,6 +26,7 @@ class Held:
         end: when it ends by the monotonic clock.
         ticks_end: when it ends by the clock that does not count a suspended machine's sleep.
         ask_at: when it is due, by the monotonic clock.
+        lent: it is the value of the endpoint that the account used before; there is none of this one yet.
     """
 
     value: str = field(repr=False)
@@ -37,6 +35,7 @@ class Held:
     end: float
     ticks_end: float
     ask_at: float
+    lent: bool = False
 
     def left(self, clock: Clock) -> float:
         """Seconds until it ends: the smaller of what the two clocks say, so a step of one does no harm."""
@@ -52,6 +51,7 @@ class Entry:
     """One credential of one account, as this process knows it.
 
     Attributes:
+        account: the account in force; while a fetch is under way, the one that it began with.
         held: the newest value known; it may have ended.
         error: why the last fetch failed, until one succeeds.
         wait_until: when the back-off ends, by the monotonic clock.
@@ -61,6 +61,7 @@ class Entry:
         stumbles: flights of the loop that failed in a row, in this process.
         rests_until: the loop leaves it alone until then, by the monotonic clock.
         compared_at: when it was last compared with the store, by the monotonic clock.
+        spent: what was spent in 24 hours, as the store told then.
     """
 
     account: Account
@@ -76,6 +77,7 @@ class Entry:
     stumbles: int = 0
     rests_until: float = float("-inf")
     compared_at: float = float("-inf")
+    spent: tuple[Spending, ...] = ()
 
     def __repr__(self) -> str:
         return f"<{self}>"
@@ -86,7 +88,12 @@ class Entry:
     @property
     def wanted(self) -> bool:
         """Whether it is kept fresh from the start: tokens, and the tickets that the account lists."""
-        return self.parent is None or self.kind.name.removesuffix("_ticket") in self.account.tickets
+        return wants(self.account, self.kind)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether its error was earned by a configuration that is no longer in force."""
+        return self.error is not None and self.error.fingerprint not in {"", self.account.fingerprint}
 
     def good(self, clock: Clock) -> Held | None:
         """The held value, if it has not ended."""
@@ -109,7 +116,7 @@ class Entry:
 
     def waits(self, clock: Clock) -> float:
         """Seconds of back-off left, for an error that this configuration earned; 0: none."""
-        if self.error is None or self.error.fingerprint not in {"", self.account.fingerprint}:
+        if self.error is None or self.outdated:
             return 0.0
         return max(self.wait_until - clock.monotonic(), 0.0)
 
@@ -123,7 +130,7 @@ class Entry:
         Returns:
             Whether the value is a new one.
         """
-        self.compared_at = at.now
+        self.compared_at, self.spent = at.now, record.spent
         held = self.held
         known = held.version if held is not None else 0
         if record.version < known:
@@ -154,41 +161,10 @@ class Entry:
             value=held.value,
             ttl_s=held.left(clock),
             ask_in_s=max(held.ask_in(clock), 0.0),
+            spent=self.spent,
         )
 
 
-def make_entries(accounts: Accounts, kinds: Kinds, namespace: str) -> dict[tuple[str, str], Entry]:
-    """An entry for every credential that the accounts can have, by account name and kind.
-
-    Raises:
-        ConfigError: an account names an endpoint or a ticket that the table of kinds does not have.
-    """
-    entries: dict[tuple[str, str], Entry] = {}
-    for account in accounts:
-        if account.endpoint not in kinds:
-            known = " or ".join(repr(name) for name in kinds)
-            msg = f"account {account.name}: endpoint must be {known}, not {account.endpoint!r}"
-            raise ConfigError(msg)
-        for kind in kinds[account.endpoint]:
-            key = Credential(namespace, account.api_base, account.appid, account.endpoint, kind.name)
-            parent = entries[account.name, kind.parent] if kind.parent is not None else None
-            entries[account.name, kind.name] = Entry(account, kind, key, parent)
-        for word in account.tickets:
-            if (account.name, f"{word}_ticket") not in entries:
-                msg = f"account {account.name}: tickets: there is no ticket {word!r}"
-                raise ConfigError(msg)
-    return entries
-
-
-def by_app(entries: Iterable[Entry]) -> dict[str, dict[str, Entry]]:
-    """The entries of each kind, by account name and by appid."""
-    found: dict[str, dict[str, Entry]] = {}
-    for entry in entries:
-        of_kind = found.setdefault(entry.kind.name, {})
-        of_kind[entry.account.name] = of_kind[entry.account.appid] = entry
-    return found
-
-
-def asked_often(entries: Iterable[Entry]) -> int:
-    """How many are asked for every few minutes: those that WeChat renews inside a window of its own."""
-    return sum(entry.kind.policy.window_s > 0 for entry in entries)
+def wants(account: Account, kind: Kind) -> bool:
+    """Whether it is kept fresh from the start: tokens and their probes, tickets that the account lists."""
+    return kind.parent is None or kind.watches or kind.name.removesuffix("_ticket") in account.tickets

@@ -67,6 +67,22 @@ class ErrorEvent:
     retry_in: float
 
 
+@dataclass(frozen=True, slots=True)
+class EarlyDeathEvent(ErrorEvent):
+    """A token was dead, or replaced, well before its end, and not by this service.
+
+    Its `cls` is `died_early`, its `errcode` the number by which WeChat refused the token (None: WeChat gave
+    out another one unasked), and its `message` says what to do.
+
+    Args:
+        cause: what most likely killed it: `outside_fetch`, `revoked` or `secret_reset`.
+        deaths: how many have died early in 24 hours; 1: it is the first.
+    """
+
+    cause: str
+    deaths: int
+
+
 Event = TokenEvent | ErrorEvent
 Hook = Callable[[Any], Awaitable[None] | None]
 
@@ -77,7 +93,7 @@ class Hooks:
     Args:
         on_token: hears a `TokenEvent` of each new access token.
         on_ticket: of each new ticket.
-        on_error: hears an `ErrorEvent` of each failed fetch.
+        on_error: hears an `ErrorEvent` of each failed fetch, an `EarlyDeathEvent` of each early death.
         tasks: where coroutines are started.
     """
 

@@ -213,12 +213,12 @@ class Keeper:
     async def _without_lease(self, entry: Entry, claim: Claim, error: StoreError) -> Permit:
         """A harmless fetch goes on; one that dooms the last token waits until it must.
 
-        What is asked for has a budget, which only the store can count.
+        What is asked for has a budget, which only the store can count, and a probe waits for better times.
         """
         waits = entry.waits(self.clock)
         if waits > 0 and entry.error is not None:
             raise trouble(entry, entry.error, waits) from None
-        if claim.asked:
+        if claim.asked or entry.kind.watches:
             raise error
         if entry.kind.policy.destructive:
             if entry.state(self.clock) in {State.FRESH, State.DUE}:
@@ -273,7 +273,8 @@ class Keeper:
     def _hold_unsaved(self, entry: Entry, commit: Commit, at: Moment) -> Held | None:
         held = entry.held
         version = held.version if held is not None and held.value == commit.value else commit.fence
-        new = entry.adopt(Record(entry.credential, version, commit.value, commit.ttl_s, commit.ask_in_s), at)
+        record = Record(entry.credential, version, commit.value, commit.ttl_s, commit.ask_in_s)
+        new = entry.adopt(replace(record, spent=entry.spent), at)
         self.unsaved.add(entry)
         logger.warning("the store is away: %s is held in memory until it is back", entry)
         return entry.held if new else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import count, cycle, islice
 from typing import Final
 
@@ -22,6 +22,7 @@ from wxtoken_asgi.flights import Flight, Flights
 from wxtoken_asgi.keeper import Keeper
 from wxtoken_asgi.policy import State
 from wxtoken_asgi.records import Credential
+from wxtoken_asgi.registry import Registry
 
 logger = logging.getLogger("wxtoken_asgi")
 
@@ -44,29 +45,31 @@ class Loop:
     """Keeps the credentials of one manager fresh.
 
     Args:
-        entries: all that the manager can have, by credential.
-        wanted: those to be kept fresh from the start.
+        registry: all that the manager can have.
         keeper: speaks with the store.
         flights: where fetches are begun.
+        beside: what else runs as long as it does.
     """
 
     def __init__(
         self,
-        entries: Mapping[Credential, Entry],
-        wanted: Iterable[Entry],
+        registry: Registry,
         *,
         keeper: Keeper,
         flights: Flights,
+        beside: Iterable[Callable[[], Awaitable[None]]] = (),
     ) -> None:
-        self._entries = entries
-        self._wanted = list(wanted)
+        self._registry = registry
+        self._beside = tuple(beside)
+        self._new: list[Entry] = []
+        self._replaced = anyio.Event()
         self._first: deque[Entry] = deque()
         self._keeper = keeper
         self._flights = flights
         self._cursor = ""
         self._spread = keeper.store.shared
         self._resting: list[tuple[float, int, Entry]] = []
-        self._turn = cycle(entries.values())
+        self._turn = cycle(registry.entries.values())
         self._order = count()
         self._passed = 0
         self._crowded = False
@@ -108,7 +111,22 @@ class Loop:
             await self._catch_up()
         except StoreError:
             logger.debug("the store is away at the start")
-        self._queue_missing(self._wanted)
+        self._queue_missing(self._registry.wanted)
+
+    def replace(self, registry: Registry, new: Iterable[Entry]) -> None:
+        """Keep what this registry has, and nothing else. What another secret was refused is tried again.
+
+        Args:
+            registry: all that the manager can have from now on.
+            new: those of its entries that there were not before.
+        """
+        self._registry = registry
+        self._turn = cycle(registry.entries.values())
+        for entry in registry.entries.values():
+            if entry.outdated:
+                entry.stumbles, entry.rests_until = 0, float("-inf")
+        self._new.extend(new)
+        self._replaced.set()
 
     async def run(self) -> None:
         """Run until `stop`."""
@@ -118,8 +136,11 @@ class Loop:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._forever, self._schedule)
                 group.start_soon(self._forever, self._follow)
+                group.start_soon(self._forever, self._welcome)
                 if self._spread:
                     group.start_soon(self._forever, self._compare)
+                for work in self._beside:
+                    group.start_soon(self._forever, work)
                 await self._stop.wait()
                 group.cancel_scope.cancel()
         finally:
@@ -179,7 +200,8 @@ class Loop:
         except StoreError:
             self._begin_without_store()
             return STORE_AWAY_S
-        known = [self._entries[key] for key in due.credentials if key in self._entries]
+        entries = self._registry.entries
+        known = [entries[key] for key in due.credentials if key in entries]
         ours = [entry for entry in known if self._idle(entry)]
         self._passed = len(due.credentials) - len(ours)
         self._crowded = len(due.credentials) >= limit
@@ -223,8 +245,12 @@ class Loop:
         self._first.extend(missing)
 
     def _missing(self, entry: Entry) -> bool:
+        """Whether it has neither a good value of its own nor a back-off, or is due after another secret's."""
         clock = self._keeper.clock
-        return entry.good(clock) is None and entry.waits(clock) <= 0
+        if not self._registry.holds(entry) or entry.waits(clock) > 0:
+            return False
+        held = entry.good(clock)
+        return held is None or held.lent or (entry.outdated and held.ask_in(clock) <= 0)
 
     def _idle(self, entry: Entry) -> bool:
         return entry.flight is None and entry.rests_until <= self._keeper.clock.monotonic()
@@ -232,7 +258,7 @@ class Loop:
     def _begin_without_store(self) -> None:
         """The store is away: this process goes by what it remembers."""
         clock = self._keeper.clock
-        for entry in self._entries.values():
+        for entry in self._registry.entries.values():
             if self._flights.room <= 0:
                 return
             if not entry.tried or entry.waits(clock) > 0 or not self._idle(entry):
@@ -254,9 +280,21 @@ class Loop:
             await self._load(changes.credentials)
             self._cursor = changes.cursor
             if changes.credentials is None:
-                self._queue_missing(self._wanted)
+                self._queue_missing(self._registry.wanted)
                 self.wake()
             await anyio.sleep(NEWS_PAUSE_S)
+
+    async def _welcome(self) -> None:
+        """After a reload: take over what the store holds of new entries, then begin what is missing."""
+        while True:
+            await self._replaced.wait()
+            self._replaced = anyio.Event()
+            new, self._new = self._new, []
+            try:
+                await self._load([entry.credential for entry in new])
+            finally:
+                self._queue_missing(self._registry.wanted)
+                self.wake()
 
     async def _catch_up(self) -> None:
         """Begin to follow: the cursor first, then all records, so that nothing falls between."""
@@ -268,11 +306,15 @@ class Loop:
 
     async def _load(self, credentials: Iterable[Credential] | None) -> None:
         """Take over what the store holds of these credentials, or of all."""
-        keys = self._entries.keys() if credentials is None else credentials
-        entries = [self._entries[key] for key in keys if key in self._entries]
+        known = self._registry.entries
+        entries = [known[key] for key in (known if credentials is None else credentials) if key in known]
         for start in range(0, len(entries), LOADED_AT_ONCE):
             await self._keeper.load(entries[start : start + LOADED_AT_ONCE])
         self._flights.tell(entries)
+        refused = [entry for entry in entries if entry.outdated]
+        if refused:  # of a process that does not have our secret yet, or has another one
+            self._queue_missing(refused)
+            self.wake()
 
     async def _compare(self) -> None:
         """A second line behind the news: all records are compared with the store, a slice a minute or so.
@@ -283,7 +325,7 @@ class Loop:
         """
         while True:
             await anyio.sleep(COMPARE_S * (0.75 + 0.5 * self._draw()))
-            entries = islice(self._turn, min(LOADED_AT_ONCE, len(self._entries)))
+            entries = islice(self._turn, min(LOADED_AT_ONCE, len(self._registry.entries)))
             await self._load([entry.credential for entry in entries if entry.wanted or entry.tried])
 
 

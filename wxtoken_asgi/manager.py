@@ -4,38 +4,40 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, cast
 
-import anyio
 import httpx
-from anyio.lowlevel import EventLoopToken, current_token
 
 from wxtoken_asgi import jssdk, policy
 from wxtoken_asgi.accounts import Accounts
 from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.demand import OnDemand
-from wxtoken_asgi.entries import Entry, Held, asked_often, by_app, make_entries
+from wxtoken_asgi.entries import Entry, Held
 from wxtoken_asgi.errors import (
     ConfigError,
     HostNotAllowed,
     NoSuchCredential,
     UnknownAccount,
-    WrongLoop,
+    UpstreamRefused,
 )
 from wxtoken_asgi.flights import Flight, Flights
+from wxtoken_asgi.herald import Herald
 from wxtoken_asgi.hooks import Hook, Hooks
 from wxtoken_asgi.keeper import LEASE_S, Keeper
-from wxtoken_asgi.kinds import KINDS, Kinds
+from wxtoken_asgi.kinds import KINDS, Kinds, with_probes
 from wxtoken_asgi.loop import Loop
 from wxtoken_asgi.records import Account
 from wxtoken_asgi.refresher import Refresher
+from wxtoken_asgi.registry import Registry
+from wxtoken_asgi.session import Session
 from wxtoken_asgi.status import CredentialStatistics, Statistics
 from wxtoken_asgi.stores import Store, open_store
 from wxtoken_asgi.surroundings import look_around
 from wxtoken_asgi.tasks import Tasks
+from wxtoken_asgi.uses import Uses
 from wxtoken_asgi.waiter import Waiter
 from wxtoken_asgi.weixin import Weixin
 
@@ -70,14 +72,19 @@ class TokenManager:
         lease: seconds after which another process takes over a fetch whose holder is gone, at least 1. All
             that a fetch takes, its request included, must end within two thirds of it.
         ask_every: seconds between two asks of a stable token; longer by itself for very many accounts.
+        probe_every: seconds between two probes of an access token, 60 to 86400: cheap calls that show
+            whether WeChat still takes it, so that one that died early is replaced. None or 0: no probes.
         transport: replaces the network, for tests.
         clock: time and chance, for tests.
         kinds: the table of kinds.
 
     Attributes:
-        accounts: the accounts.
+        accounts: the accounts in force.
         open: the background loop runs.
         draining: the process is about to end; readiness is red.
+        beside: what else runs while it is open; read when it is opened.
+        reloaded: called after each `reload`, before anything else happens.
+        refused: called each time that WeChat refuses an account's configuration, such as its secret.
 
     Raises:
         ConfigError: an account or option is wrong; the message names it.
@@ -95,43 +102,41 @@ class TokenManager:
         fetches: int = 64,
         lease: float = LEASE_S,
         ask_every: float = policy.ASK_EVERY_S,
+        probe_every: float | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Clock | None = None,
         kinds: Kinds = KINDS,
     ) -> None:
         self.accounts = Accounts(accounts)
+        self.beside: list[Callable[[], Awaitable[None]]] = []
+        self.reloaded: list[Callable[[], None]] = []
+        self.refused: list[Callable[[], None]] = []
         self.clock = clock or Clock()
         self.draining = False
         self.open = False
         self._transport = transport
-        self._entries = make_entries(self.accounts, kinds, namespace)
-        self._found = by_app(self._entries.values())
-        self._by_credential = {entry.credential: entry for entry in self._entries.values()}
-        self._wanted = [entry for entry in self._entries.values() if entry.wanted]
-        self._ask_every = policy.ask_every(ask_every, asked_often(self._wanted))
+        self._registry = Registry(self.accounts, with_probes(kinds, probe_every), namespace)
+        self._ask_every = ask_every
         self._tasks = Tasks()
         self._hooks = Hooks(on_token=on_token, on_ticket=on_ticket, on_error=on_error, tasks=self._tasks)
-        store = _store(store, self.accounts, kinds, self.clock)
+        self._store_given = store is not None
+        self._registry.check(store_given=self._store_given)
+        store = store if isinstance(store, Store) else open_store(store or "memory:", clock=self.clock)
         self._keeper = Keeper(store, self.clock, tasks=self._tasks, lease_s=_lease(lease))
         self._refresher = Refresher(
             self._keeper,
-            hooks=self._hooks,
+            herald=Herald(self._hooks, self.clock),
             parent=self._parent_value,
             weixin=self._connections,
-            ask_every_s=lambda: self._ask_every,
+            ask_every_s=lambda: policy.ask_every(self._ask_every, self._registry.asked_often),
         )
         self._flights = Flights(
             self._fly, clock=self.clock, tasks=self._tasks, total=fetches, landed=self._landed
         )
         self._waiter = Waiter(self._flights, self.clock)
         self._demand = OnDemand(self._keeper, self._flights)
-        self._home: EventLoopToken | None = None
-        self._gate = anyio.Lock()
-        self._uses = 0
-        self._loop: Loop | None = None
-        self._weixin: Weixin | None = None
-        self._closing = AsyncExitStack()
-        self._opened_at = 0.0
+        self._uses = Uses(self._open, self._close)
+        self._session: Session | None = None
 
     def __repr__(self) -> str:
         return f"<TokenManager of {len(self.accounts)} accounts>"
@@ -177,12 +182,13 @@ class TokenManager:
         """
         entry = self.entry(app, JSAPI_TICKET)
         page = jssdk.page_url(url)
-        if not jssdk.host_allowed(page, entry.account.js_domains):
-            msg = f"account {entry.account.name}: the page's host is not in js_domains"
+        account = self.accounts.get(app) or entry.account
+        if not jssdk.host_allowed(page, account.js_domains):
+            msg = f"account {account.name}: the page's host is not in js_domains"
             raise HostNotAllowed(msg)
         ticket = (await self.hold(entry)).value
         timestamp = int(self.clock.time())
-        return jssdk.js_config(entry.account.appid, ticket, page, timestamp=timestamp, nonce=jssdk.nonce())
+        return jssdk.js_config(account.appid, ticket, page, timestamp=timestamp, nonce=jssdk.nonce())
 
     async def refresh(self, app: str, kind: str = ACCESS_TOKEN, *, dead: str | None = None) -> str:
         """Ask for a new value.
@@ -209,9 +215,37 @@ class TokenManager:
         await self._waiter.renew(entry, REFRESH_WAIT_S, dead=dead)
         return (entry.good(self.clock) or await self.hold(entry)).value
 
+    async def reload(self, accounts: Iterable[Account]) -> None:
+        """Serve these accounts from now on, and no others.
+
+        Whoever reads meanwhile notices nothing: what is held of a credential that stays is served on, under
+        another name and with another secret too. A new secret is tried at once where the old one was refused,
+        a new account is fetched at once, and one that is not listed any more is unknown from then on; its
+        records stay in the store. A fetch under way ends with the secret that it began with.
+
+        Args:
+            accounts: all accounts, also those that stay as they are.
+
+        Raises:
+            ConfigError: an account is wrong; then everything is as it was.
+            WrongLoop: the manager is open in another event loop.
+        """
+        accounts = tuple(accounts)
+        async with self._uses.alone():
+            registry = self._registry.next(accounts)
+            registry.check(store_given=self._store_given)
+            if self.open:
+                look_around(self._keeper.store, registry.dooming)
+            new = registry.take_over(self.clock.monotonic())
+            self._registry, self.accounts = registry, registry.accounts
+            if self._loop is not None:
+                self._loop.replace(registry, new)
+            for tell in self.reloaded:
+                tell()
+
     def statistics(self) -> Statistics:
         """How things are, without any secret."""
-        tried = [entry for entry in self._entries.values() if entry.tried or entry.wanted]
+        tried = [entry for entry in self._registry.entries.values() if entry.tried or entry.wanted]
         return Statistics(
             open=self.open,
             fetching=len(self._flights),
@@ -225,9 +259,10 @@ class TokenManager:
         """Whether each credential was tried once, or 5 s have passed; False while shutting down."""
         if self.draining:
             return False
-        if self._loop is None or self.clock.monotonic() - self._opened_at >= READY_WAIT_S:
+        session = self._session
+        if session is None or self.clock.monotonic() - session.since >= READY_WAIT_S:
             return True
-        return all(entry.tried for entry in self._wanted)
+        return all(entry.tried or entry.kind.watches for entry in self._registry.wanted)
 
     # what the package's own rooms ask for
 
@@ -238,7 +273,7 @@ class TokenManager:
             UnknownAccount: there is no such account.
             NoSuchCredential: its endpoint knows no such kind.
         """
-        found = self._found.get(kind, {}).get(app)
+        found = self._registry.found.get(kind, {}).get(app)
         if found is not None:
             return found
         account = self.accounts.get(app)
@@ -246,6 +281,10 @@ class TokenManager:
             raise UnknownAccount(app)
         msg = f"account {account.name} can have no {kind}"
         raise NoSuchCredential(msg, account=account.name)
+
+    def serves(self, entry: Entry, app: str) -> bool:
+        """Whether this is the entry that `app` means now."""
+        return self._registry.found.get(entry.kind.name, {}).get(app) is entry
 
     def fresh(self, entry: Entry) -> Held | None:
         """The held value, if it can be handed out without looking any further."""
@@ -276,81 +315,79 @@ class TokenManager:
     # flights
 
     async def _fly(self, entry: Entry, flight: Flight) -> None:
-        await self._refresher.fly(entry, flight, lambda: self._flights.place(entry, flight))
+        while True:
+            asked_with = entry.account.fingerprint
+            try:
+                await self._refresher.fly(entry, flight, lambda: self._place(entry, flight))
+            except UpstreamRefused:
+                if entry.account.fingerprint == asked_with:
+                    raise
+            else:
+                return
+
+    @asynccontextmanager
+    async def _place(self, entry: Entry, flight: Flight) -> AsyncIterator[None]:
+        """A place among the fetches in flight; a reload meanwhile takes effect at its end."""
+        try:
+            async with self._flights.place(entry, flight):
+                if not self._registry.holds(entry):
+                    raise self._registry.gone(entry)
+                yield
+        finally:
+            self._registry.settle(entry)
 
     def _landed(self, entry: Entry, flight: Flight) -> None:
         if self._loop is not None:
             self._loop.landed(entry, flight)
+        if isinstance(flight.error, UpstreamRefused) and entry.error and entry.error.cls == "permanent":
+            for tell in self.refused:
+                tell()
 
     async def _parent_value(self, entry: Entry, dead: str | None) -> str:
         if dead is not None:
-            await self._waiter.renew(entry, REFRESH_WAIT_S, dead=dead)
+            await self._waiter.renew(entry, REFRESH_WAIT_S, dead=dead, found=True)
         held = entry.good(self.clock)
         return (held if held is not None else await self._waiter.wait(entry, REFRESH_WAIT_S)).value
 
     def _connections(self) -> AbstractAsyncContextManager[Weixin]:
-        if self._weixin is not None and self._home == current_token():
-            return _borrowed(self._weixin)
+        if self._session is not None and self._uses.at_home:
+            return _borrowed(self._session.weixin)
         return Weixin(self._transport)
 
     # open and close
 
     async def __aenter__(self) -> Self:
-        here = current_token()
-        if self._home != here:
-            if self._uses:
-                msg = "the manager is open in another event loop; give each loop a manager of its own"
-                raise WrongLoop(msg)
-            self._home, self._gate = here, anyio.Lock()
-        async with self._gate:
-            if not self._uses:
-                await self._open()
-            self._uses += 1
+        await self._uses.enter()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with anyio.CancelScope(shield=True):
-            async with self._gate:
-                self._uses -= 1
-                if not self._uses:
-                    await self._close()
+        await self._uses.leave()
+
+    @property
+    def _loop(self) -> Loop | None:
+        return self._session.loop if self._session is not None else None
 
     async def _open(self) -> None:
         self.clock.reseed()
         self.draining = False
-        self._opened_at = self.clock.monotonic()
-        self._look_around()
-        await self._keeper.open()
-        weixin = Weixin(self._transport)
-        loop = Loop(self._by_credential, self._wanted, keeper=self._keeper, flights=self._flights)
-        await loop.warm_up()
-        self._closing = AsyncExitStack()  # undone in the opposite order
-        self._closing.push_async_callback(self._keeper.close, SHUTDOWN_STORE_S)
-        self._closing.push_async_callback(weixin.aclose)
-        self._closing.push_async_callback(self._hooks.settle, SHUTDOWN_HOOKS_S)
-        self._closing.push_async_callback(self._flights.settle, SHUTDOWN_FETCH_S)
-        self._closing.push_async_callback(self._stop, loop)
-        self._loop, self._weixin, self.open = loop, weixin, True
-        self._tasks.start(loop.run, name="wxtoken loop")
-
-    def _look_around(self) -> None:
-        dooming = [entry.account.name for entry in self._wanted if entry.kind.policy.destructive]
-        for warning in look_around(self._keeper.store, dooming):
+        for warning in look_around(self._keeper.store, self._registry.dooming):
             logger.warning("%s", warning)
-
-    async def _stop(self, loop: Loop) -> None:
-        self.draining = True
-        loop.stop()
-        await loop.ended.wait()
-        self._flights.closed = True
-        self._loop = self._weixin = None
-        self.open = False
+        loop = Loop(self._registry, keeper=self._keeper, flights=self._flights, beside=self.beside)
+        session = Session(loop, Weixin(self._transport), self._keeper, self._flights, self._hooks)
+        await session.open()
+        self._session, self.open = session, True
+        session.run(self._tasks)
 
     async def _close(self) -> None:
+        session = cast("Session", self._session)
+        self.draining = True
         try:
-            await self._closing.aclose()
+            await session.stop()
+            self._flights.closed = True
+            self._session, self.open = None, False
+            await session.close(fetch_s=SHUTDOWN_FETCH_S, hooks_s=SHUTDOWN_HOOKS_S, store_s=SHUTDOWN_STORE_S)
         finally:
             self._flights.closed = False
 
@@ -368,18 +405,3 @@ def _lease(seconds: float) -> float:
     ):
         return float(seconds)
     raise ConfigError(f"lease must be a number of seconds, 1 or more, not {seconds!r}")
-
-
-def _store(store: str | Store | None, accounts: Accounts, kinds: Kinds, clock: Clock) -> Store:
-    if isinstance(store, Store):
-        return store
-    if store is not None:
-        return open_store(store, clock=clock)
-    for account in accounts:
-        if any(kind.policy.destructive for kind in kinds[account.endpoint]):
-            msg = (
-                f"account {account.name}: endpoint {account.endpoint!r} needs store to be written out: "
-                "'memory:' if exactly one process serves it, else a shared one"
-            )
-            raise ConfigError(msg)
-    return open_store("memory:", clock=clock)

@@ -44,6 +44,12 @@ QUOTA_SPREAD: Final = 1.4
 DAY_S: Final = 86_400.0
 SHORTEST_WAIT_S: Final = 1.0
 LONGEST_LIFE_S: Final = 86_400
+FIRST_HEAL_S: Final = 60.0
+LAST_HEAL_S: Final = 1800.0
+HEALED_AT_ONCE: Final = 3
+"""So many tokens that die early in 24 hours are replaced at once, then the gap doubles to half an hour."""
+
+PROBE_KEPT_S: Final = 30 * 86_400.0
 LOOK_S: Final = 1.0
 """A process that shares its store looks about so often for what is due, and never so late."""
 
@@ -173,6 +179,28 @@ class TicketPolicy:
         return min(ttl_s, TICKET_PROOF_S)
 
 
+@dataclass(frozen=True, slots=True)
+class ProbePolicy:
+    """Probes of a token: one at a time, for all who share the store.
+
+    Args:
+        every_s: seconds between two.
+    """
+
+    every_s: float
+    urgent_s: float = 0.0
+    window_s: float = 0.0
+    destructive: bool = False
+
+    def keep(self, fetched: Fetched, *, draw: float, ask_every_s: float) -> Kept:  # noqa: ARG002
+        """The next one is due after the interval, or up to a tenth sooner or later."""
+        return Kept(PROBE_KEPT_S, self.every_s * (0.9 + 0.2 * draw))
+
+    def may_keep(self, ttl_s: float, ask_in_s: float) -> float:  # noqa: ARG002
+        """Nobody keeps it."""
+        return 0.0
+
+
 def margin(life_s: float) -> float:
     """How long before its end a value is given up: 30 s, or half the life of a very short one."""
     return min(MARGIN_S, life_s / 2)
@@ -208,6 +236,20 @@ def look_after(draw: float, since_s: float) -> float:
         since_s: seconds since it looked last.
     """
     return max(draw * LOOK_S, (0.75 + 0.25 * draw) * LOOK_S - since_s)
+
+
+def heal_after(deaths: int) -> float:
+    """Seconds since the last asked-for refresh before this service, by itself, replaces another dead token.
+
+    Where another program fetches too, each fetch of ours kills its token, and its next one kills ours. So
+    those that die early one after another are replaced less and less often. What a caller reports and what
+    is due are not held up by it.
+
+    Args:
+        deaths: tokens that died early in the last 24 hours.
+    """
+    doubled = FIRST_HEAL_S * 2.0 ** min(max(deaths - HEALED_AT_ONCE, 0), 30)
+    return min(doubled, LAST_HEAL_S)
 
 
 def refused_cut(elapsed_s: float) -> Kept:

@@ -5,21 +5,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import anyio
 
-from wxtoken_asgi import policy
-from wxtoken_asgi.entries import Entry, Held
+from wxtoken_asgi import deaths, policy
+from wxtoken_asgi.charges import CALLS, charges, names
+from wxtoken_asgi.deaths import Cause
+from wxtoken_asgi.entries import Entry
 from wxtoken_asgi.errcodes import ErrorClass
-from wxtoken_asgi.errors import NotReady
+from wxtoken_asgi.errors import BudgetSpent, NotReady
 from wxtoken_asgi.flights import Flight
-from wxtoken_asgi.hooks import ErrorEvent, Hooks, TokenEvent
+from wxtoken_asgi.herald import Herald
 from wxtoken_asgi.keeper import LEASE_S, Keeper, Permit
 from wxtoken_asgi.policy import Fetched, Kept, Trouble
-from wxtoken_asgi.sources import Answer, Ask, RefusedError
-from wxtoken_asgi.stores.contract import Busy, Charge, Claim, Commit, Cut, Fail, LastError
-from wxtoken_asgi.troubles import HOPELESS, is_news, last_error, trouble
+from wxtoken_asgi.sources import Answer, Ask, Reason, RefusedError
+from wxtoken_asgi.stores.contract import Busy, Claim, Commit, Cost, Cut, Fail, LastError
+from wxtoken_asgi.tally import Tally
+from wxtoken_asgi.troubles import is_news, last_error, trouble
 from wxtoken_asgi.weixin import UpstreamError, Weixin
 
 logger = logging.getLogger("wxtoken_asgi")
@@ -36,15 +40,45 @@ LONGEST_BUSY_POLL_S: Final = 1.0
 CROSSED_REST_S: Final = 1.0
 MINUTE_QUOTA: Final = 45011
 NO_QUOTA: Final = 1_000_000
-RESERVED: Final = 48
-"""So much of the daily quota is kept for what is due: a day's 24 fetches, and as many that fail."""
-
-
-CALLS: Final = "calls"
-ASKED: Final = "asked"
-BLIND: Final = "blind"
-
 Place = Callable[[], AbstractAsyncContextManager[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One lease and what is done under it.
+
+    Args:
+        entry: the credential.
+        flight: why it is fetched.
+        permit: the lease.
+        tried: the parent's value that was tried before this one; None: none was.
+        parent: the parent's value.
+        tally: the calls.
+    """
+
+    entry: Entry
+    flight: Flight
+    permit: Permit
+    tried: str | None
+    parent: str | None
+    tally: Tally = field(default_factory=Tally)
+
+    @property
+    def may_renew_parent(self) -> bool:
+        """Unless that was tried already, now or under the lease before, and did not help."""
+        error = self.permit.record.error
+        was_dead = error is not None and error.cls == ErrorClass.DEAD_TOKEN
+        return self.parent is not None and self.tried is None and not was_dead
+
+    @property
+    def in_vain(self) -> bool:
+        """The parent's value was to be replaced, and was not."""
+        return self.parent is not None and self.parent == self.tried
+
+    def costs(self, cause: Cause | None = None) -> tuple[Cost, ...]:
+        """What the store is to count: calls, and a death if there was one."""
+        died = () if cause is None else (Cost(cause.value),)
+        return self.tally.costs(names(self.entry, self.flight)) + died
 
 
 class Refresher:
@@ -52,7 +86,7 @@ class Refresher:
 
     Args:
         keeper: speaks with the store.
-        hooks: who hears of it.
+        herald: tells who wants to hear of it.
         parent: waits for a parent credential's value; renews it first if the value given is dead.
         weixin: the connections to WeChat for one flight.
         ask_every_s: seconds between two asks of a stable token, now.
@@ -62,14 +96,14 @@ class Refresher:
         self,
         keeper: Keeper,
         *,
-        hooks: Hooks,
+        herald: Herald,
         parent: Callable[[Entry, str | None], Awaitable[str]],
         weixin: Callable[[], AbstractAsyncContextManager[Weixin]],
         ask_every_s: Callable[[], float],
     ) -> None:
         self._keeper = keeper
         self._clock = keeper.clock
-        self._hooks = hooks
+        self._herald = herald
         self._parent = parent
         self._weixin = weixin
         self._ask_every_s = ask_every_s
@@ -86,15 +120,23 @@ class Refresher:
             WxTokenError: no new value; the error says why and when to try again.
         """
         if entry.parent is None:
-            await self._attempt(entry, flight, None, place, last=True)
+            await self._attempt(entry, flight, place)
             return
         parent = await self._parent(entry.parent, None)
-        if not await self._attempt(entry, flight, parent, place):
-            renewed = await self._parent(entry.parent, parent)
-            await self._attempt(entry, flight, renewed, place, last=True)
+        if not await self._attempt(entry, flight, place, parent):
+            renewed = await self._renewed(entry.parent, parent)
+            await self._attempt(entry, flight, place, renewed, tried=parent)
+
+    async def _renewed(self, parent: Entry, dead: str) -> str:
+        """A parent's value in place of one that is dead; the same, if it may not be replaced just now."""
+        try:
+            return await self._parent(parent, dead)
+        except BudgetSpent as spent:
+            logger.debug("%s", spent)
+            return dead
 
     async def _attempt(
-        self, entry: Entry, flight: Flight, parent: str | None, place: Place, *, last: bool = False
+        self, entry: Entry, flight: Flight, place: Place, parent: str | None = None, tried: str | None = None
     ) -> bool:
         """Claim, and fetch if it is granted; False if the parent's value is dead and may be renewed."""
         poll_s = BUSY_POLL_S
@@ -103,11 +145,11 @@ class Refresher:
             async with place():
                 if self._settled(entry, flight):
                     return True
-                permit = await self._keeper.claim(entry, self._claim(entry, flight))
+                permit = await self._claimed(entry, flight)
                 if permit is None:
                     return True
                 if isinstance(permit, Permit):
-                    return await self._fetch(entry, flight, permit, parent, last=last)
+                    return await self._fetch(_Attempt(entry, flight, permit, tried, parent))
             if not flight.awaited:
                 raise self._crossed(entry, flight, permit)
             with anyio.move_on_after(min(permit.retry_in_s, poll_s)):
@@ -126,47 +168,53 @@ class Refresher:
         message = f"{entry}: another process fetches it"
         return NotReady(message, account=entry.account.name, retry_in=rest_s)
 
+    async def _claimed(self, entry: Entry, flight: Flight) -> Permit | Busy | None:
+        try:
+            return await self._keeper.claim(entry, self._claim(entry, flight))
+        except BudgetSpent as spent:
+            if not flight.asked and not entry.stumbles:  # the first of those that follow upon each other
+                self._herald.halted(entry, spent)
+            raise
+
     def _claim(self, entry: Entry, flight: Flight) -> Claim:
         held = entry.good(self._clock)
         return Claim(
             entry.credential,
             seen=0 if held is None else flight.seen if flight.asked else held.version,
             asked=flight.asked,
-            settled_s=SETTLED_S if flight.asked else 0.0,
-            charges=_charges(entry, flight),
+            settled_s=_settled_s(entry, flight),
+            charges=charges(entry, flight),
             fingerprint=entry.account.fingerprint,
             lapse=Cut(policy.OVERLAP_TRUST_S, 0.0) if _dooms(entry, flight) else None,
         )
 
-    async def _fetch(
-        self, entry: Entry, flight: Flight, permit: Permit, parent: str | None, *, last: bool
-    ) -> bool:
+    async def _fetch(self, attempt: _Attempt) -> bool:
         begun = self._clock.monotonic()
-        left_s = self._keeper.left(permit, FETCH_S / LEASE_S)
+        left_s = self._keeper.left(attempt.permit, FETCH_S / LEASE_S)
         if left_s <= 0:
-            raise await self._too_late(entry, flight, permit)
-        held = permit.record.value if permit.record.good else None
-        ask = Ask(entry.account, flight.reason, held=held, parent=parent)
+            raise await self._too_late(attempt)
         try:
-            answer = await self._answer(entry, ask, left_s)
+            answer = await self._answer(attempt, left_s)
         except RefusedError as refusal:
-            if refusal.cls is ErrorClass.DEAD_TOKEN and not last and not _was_dead(permit):
-                await self._give_back(entry, flight, permit)
+            if refusal.cls is ErrorClass.DEAD_TOKEN and attempt.may_renew_parent:
+                await self._give_back(attempt)
                 return False
-            error, cut = last_error(entry, refusal), None
+            raise await self._refused(attempt, refusal) from None
         except UpstreamError as lost:
-            error = LastError(lost.cls, f"{entry}: {lost}")
-            cut = self._doubt(entry, flight, begun) if lost.undecided else None
-        else:
-            await self._succeeded(entry, flight, permit, answer)
-            return True
-        raise await self._failed(entry, flight, permit, error, cut)
+            error = LastError(lost.cls, f"{attempt.entry}: {lost}")
+            cut = self._doubt(attempt, begun) if lost.undecided else None
+            raise await self._failed(attempt, error, self._wait_after(attempt, error), cut=cut) from None
+        await self._succeeded(attempt, answer)
+        return not answer.parent_dead
 
-    async def _answer(self, entry: Entry, ask: Ask, within_s: float) -> Answer:
+    async def _answer(self, attempt: _Attempt, within_s: float) -> Answer:
+        entry, record = attempt.entry, attempt.permit.record
+        held = record.value if record.good else None
+        ask = Ask(entry.account, attempt.flight.reason, held=held, parent=attempt.parent)
         try:
             with anyio.fail_after(within_s):
                 async with self._weixin() as weixin:
-                    return await entry.kind.source.fetch(ask, weixin, self._clock)
+                    return await entry.kind.source.fetch(ask, attempt.tally.over(weixin), self._clock)
         except (UpstreamError, RefusedError):
             raise
         except TimeoutError:
@@ -177,13 +225,15 @@ class Refresher:
             msg = f"its source failed ({type(error).__name__})"
             raise UpstreamError(msg, undecided=True) from None
 
-    async def _succeeded(self, entry: Entry, flight: Flight, permit: Permit, answer: Answer) -> None:
+    async def _succeeded(self, attempt: _Attempt, answer: Answer) -> None:
+        entry, flight, permit = attempt.entry, attempt.flight, attempt.permit
         if answer.alive:
-            logger.info("%s was reported dead, but WeChat still takes it", entry)
-            await self._give_back(entry, flight, permit, asked=True)
+            logger.info("%s was said to be dead, but WeChat still takes it", entry)
+            await self._give_back(attempt, asked=True)
             return
         elapsed = self._clock.monotonic() - answer.sent_at
-        kept = self._keep(entry, permit, answer, elapsed)
+        kept = self._keep(attempt, answer, elapsed)
+        cause = deaths.cause_of(permit.record, answer, entry.kind.policy)
         commit = Commit(
             entry.credential,
             permit.fence,
@@ -191,16 +241,19 @@ class Refresher:
             ttl_s=kept.ttl_s,
             ask_in_s=kept.ask_in_s,
             asked=flight.asked,
-            refund=_names(entry, flight) if entry.kind.budgets.forced_only and not answer.forced else (),
+            refund=names(entry, flight) if entry.kind.budgets.forced_only and not answer.forced else (),
+            costs=attempt.costs(cause),
             refused=Cut(*policy.refused_cut(elapsed)) if _dooms(entry, flight) else None,
             state=answer.state,
         )
         new = await self._keeper.commit(entry, commit, permit)
+        if cause is not None:
+            self._herald.death(entry, permit.record, cause, answer.found or None)
         if new is not None:
-            self._tell_value(entry, new)
+            self._herald.value(entry, new)
 
-    def _keep(self, entry: Entry, permit: Permit, answer: Answer, elapsed_s: float) -> Kept:
-        held = permit.record
+    def _keep(self, attempt: _Attempt, answer: Answer, elapsed_s: float) -> Kept:
+        held = attempt.permit.record
         fetched = Fetched(
             answer.expires_in,
             elapsed_s,
@@ -208,44 +261,66 @@ class Refresher:
             held_ttl_s=held.ttl_s - elapsed_s,
         )
         draw = self._clock.random.random()
-        return entry.kind.policy.keep(fetched, draw=draw, ask_every_s=self._ask_every_s())
+        return attempt.entry.kind.policy.keep(fetched, draw=draw, ask_every_s=self._ask_every_s())
 
-    async def _give_back(self, entry: Entry, flight: Flight, permit: Permit, *, asked: bool = False) -> None:
+    async def _give_back(self, attempt: _Attempt, *, asked: bool = False) -> None:
         """End the lease: nothing was fetched, and nothing was wrong."""
-        fail = Fail(entry.credential, permit.fence, asked=asked, refund=_names(entry, flight))
+        entry, permit = attempt.entry, attempt.permit
+        refund = names(entry, attempt.flight)
+        fail = Fail(entry.credential, permit.fence, asked=asked, refund=refund, costs=attempt.costs())
         await self._keeper.fail(entry, fail, permit)
 
-    async def _too_late(self, entry: Entry, flight: Flight, permit: Permit) -> NotReady:
+    async def _too_late(self, attempt: _Attempt) -> NotReady:
         """The lease came late (a slow store, or this process was stopped meanwhile): nothing is sent."""
-        await self._give_back(entry, flight, permit)
-        message = f"{entry}: the store took too long to give leave to fetch it"
-        return NotReady(message, account=entry.account.name, retry_in=CROSSED_REST_S)
+        await self._give_back(attempt)
+        message = f"{attempt.entry}: the store took too long to give leave to fetch it"
+        return NotReady(message, account=attempt.entry.account.name, retry_in=CROSSED_REST_S)
+
+    async def _refused(self, attempt: _Attempt, refusal: RefusedError) -> Exception:
+        """WeChat said no. Where only a forced refresh was refused, what is due is not held up by it."""
+        entry, record = attempt.entry, attempt.permit.record
+        error = last_error(entry, refusal, record)
+        if refusal.cls is ErrorClass.DEAD_TOKEN and attempt.in_vain:
+            error = replace(error, cls=ErrorClass.TRANSIENT.value)  # it may be replaced some other time
+        weight = replace(error, cls=ErrorClass.TRANSIENT.value) if refusal.forced else error
+        cause = deaths.cause_of_refusal(record, refusal)
+        trouble = await self._failed(attempt, error, self._wait_after(attempt, weight), cause=cause)
+        if cause is not None:
+            self._herald.death(entry, record, cause, refusal.found)
+        return trouble
 
     async def _failed(
-        self, entry: Entry, flight: Flight, permit: Permit, error: LastError, cut: Cut | None
+        self,
+        attempt: _Attempt,
+        error: LastError,
+        wait_s: float,
+        *,
+        cut: Cut | None = None,
+        cause: Cause | None = None,
     ) -> Exception:
-        wait_s = self._wait_after(entry, permit, error)
+        entry, permit = attempt.entry, attempt.permit
         fail = Fail(
             entry.credential,
             permit.fence,
             wait_s=wait_s,
             error=error,
-            asked=flight.asked,
-            refund=(CALLS,) if error.cls == "connect" and entry.kind.budgets.daily_quota else (),
+            asked=attempt.flight.asked,
+            refund=() if attempt.tally.sent(CALLS) else (CALLS,),
+            costs=attempt.costs(cause),
             cut=cut,
         )
-        self._tell_error(entry, error, wait_s, loud=is_news(permit.record.error, error))
+        self._herald.error(entry, error, wait_s, loud=is_news(permit.record.error, error))
         await self._keeper.fail(entry, fail, permit)
         return trouble(entry, error, wait_s)
 
-    def _doubt(self, entry: Entry, flight: Flight, begun: float) -> Cut | None:
+    def _doubt(self, attempt: _Attempt, begun: float) -> Cut | None:
         """A call of which nobody knows whether it was carried out: the held value may be doomed."""
-        if not _dooms(entry, flight):
+        if not _dooms(attempt.entry, attempt.flight):
             return None
         return Cut(policy.OVERLAP_TRUST_S - (self._clock.monotonic() - begun), 0.0)
 
-    def _wait_after(self, entry: Entry, permit: Permit, error: LastError) -> float:
-        record = permit.record
+    def _wait_after(self, attempt: _Attempt, error: LastError) -> float:
+        entry, record = attempt.entry, attempt.permit.record
         met = Trouble(
             error.cls,
             attempts=record.attempts,
@@ -255,49 +330,16 @@ class Refresher:
         )
         return policy.wait_after(met, entry.kind.policy, draw=self._clock.random.random())
 
-    def _tell_value(self, entry: Entry, held: Held) -> None:
-        left = held.left(self._clock)
-        logger.info("new %s, good for %.0f s", entry, left)
-        kept = int(entry.kind.policy.may_keep(left, held.ask_in(self._clock)))
-        account = entry.account
-        self._hooks.tell(
-            entry.kind.hook,
-            TokenEvent(account.name, account.appid, entry.kind.name, held.value, kept, held.version),
-        )
-
-    def _tell_error(self, entry: Entry, error: LastError, wait_s: float, *, loud: bool) -> None:
-        worst = logging.ERROR if error.cls in HOPELESS else logging.WARNING
-        logger.log(worst if loud else logging.DEBUG, "%s; next attempt in %.0f s", error.message, wait_s)
-        account = entry.account
-        self._hooks.tell(
-            "error",
-            ErrorEvent(
-                account.name, account.appid, entry.kind.name, error.cls, error.errcode, error.message, wait_s
-            ),
-        )
-
-
-def _was_dead(permit: Permit) -> bool:
-    """A new parent was tried already and did not help; another would not either."""
-    error = permit.record.error
-    return error is not None and error.cls == ErrorClass.DEAD_TOKEN
-
 
 def _dooms(entry: Entry, flight: Flight) -> bool:
     """Whether a fetch may doom the value before it: each of the old endpoint does, and a forced one."""
     return entry.kind.policy.destructive or (flight.asked and entry.kind.budgets.forced_only)
 
 
-def _charges(entry: Entry, flight: Flight) -> tuple[Charge, ...]:
-    budgets = entry.kind.budgets
-    reserve = RESERVED if flight.asked else 0
-    charges = [Charge(CALLS, entry.account.daily_quota - reserve)] if budgets.daily_quota else []
-    if flight.asked:
-        charges.append(Charge(ASKED, budgets.asked))
-    if flight.asked and flight.blind:
-        charges.append(Charge(BLIND, budgets.asked // 2))
-    return tuple(charges)
-
-
-def _names(entry: Entry, flight: Flight) -> tuple[str, ...]:
-    return tuple(charge.name for charge in _charges(entry, flight))
+def _settled_s(entry: Entry, flight: Flight) -> float:
+    """An asked-for outcome younger than this settles the claim."""
+    if not flight.asked:
+        return 0.0
+    if flight.reason is Reason.FOUND:
+        return policy.heal_after(deaths.count(entry.spent))
+    return SETTLED_S

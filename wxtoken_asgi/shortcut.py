@@ -50,6 +50,7 @@ class Shortcut:
     """
 
     def __init__(self, tokens: TokenManager, access: Access, prefix: str, words: Mapping[str, str]) -> None:
+        self._tokens = tokens
         self._prefix = prefix
         self._words = words
         self._ready: dict[str, Ready] = {}
@@ -58,9 +59,10 @@ class Shortcut:
     def put(self, entry: Entry, held: Held, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Have an answer ready from now on."""
         ready = Ready(entry, held, headers, body)
-        word = self._words[entry.kind.name]
+        kind = entry.kind.name
         for app in (entry.account.name, entry.account.appid):
-            self._ready[f"{self._prefix}/{word}/{app}"] = ready
+            if self._tokens.serves(entry, app):  # a reload may have given the name to another account
+                self._ready[f"{self._prefix}/{self._words[kind]}/{app}"] = ready
 
 
 def _finder(

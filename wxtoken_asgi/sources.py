@@ -1,6 +1,7 @@
 """Where a credential's value comes from.
 
-A source is an object with `fetch`; the manager knows no other. Those here ask WeChat over HTTP.
+A source is an object with `fetch`; the manager knows no other. Those for access tokens are in
+`wxtoken_asgi.liveness`.
 """
 
 from __future__ import annotations
@@ -14,17 +15,23 @@ from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.errcodes import ErrorClass, classify, explain
 from wxtoken_asgi.policy import LONGEST_LIFE_S
 from wxtoken_asgi.records import Account
-from wxtoken_asgi.weixin import Request, UpstreamError, Weixin
+from wxtoken_asgi.weixin import Request, Upstream, UpstreamError
 
 LONGEST_VALUE = 2048
 
 
 class Reason(enum.Enum):
-    """Why a fetch takes place."""
+    """Why a fetch takes place: `REPORTED` by a caller as dead, `FOUND` dead by this service itself."""
 
     DUE = "due"
     ASKED = "asked"
     REPORTED = "reported"
+    FOUND = "found"
+
+    @property
+    def doubts(self) -> bool:
+        """Whether the held value may be dead."""
+        return self in {Reason.REPORTED, Reason.FOUND}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,10 @@ class Answer:
         expires_in: seconds, as stated.
         sent_at: when (by `Clock.monotonic`) the call that brought it was about to be sent.
         forced: a forced refresh was spent.
-        alive: a report was checked and was wrong: the held value still works, and nothing was fetched.
+        alive: the held value was checked and still works, and nothing was fetched.
+        found: the number by which WeChat refused the held value before it was replaced; 0: it did not, or
+            was not asked.
+        parent_dead: WeChat does not take the parent's value any more.
         state: durable, opaque; kept with the record.
     """
 
@@ -62,6 +72,8 @@ class Answer:
     sent_at: float
     forced: bool = False
     alive: bool = False
+    found: int = 0
+    parent_dead: bool = False
     state: str = field(default="", repr=False)
 
 
@@ -72,18 +84,24 @@ class RefusedError(Exception):
         errcode: its number.
         cls: the number's class at this place.
         message: what it means and what to do, without a secret.
+
+    Attributes:
+        found: the number by which WeChat had refused the held value before; 0: it had not, or was not asked.
+        forced: what it refuses is only a forced refresh.
     """
 
     def __init__(self, errcode: int, cls: ErrorClass, message: str) -> None:
         super().__init__(message)
         self.errcode = errcode
         self.cls = cls
+        self.found = 0
+        self.forced = False
 
 
 class Source(Protocol):
     """Where a value comes from."""
 
-    async def fetch(self, ask: Ask, weixin: Weixin, clock: Clock) -> Answer:
+    async def fetch(self, ask: Ask, weixin: Upstream, clock: Clock) -> Answer:
         """Bring a value.
 
         Raises:
@@ -109,11 +127,11 @@ class HttpSource:
     token_endpoint: bool = True
     wecom: bool = False
 
-    async def fetch(self, ask: Ask, weixin: Weixin, clock: Clock) -> Answer:
+    async def fetch(self, ask: Ask, weixin: Upstream, clock: Clock) -> Answer:
         """Ask once. See `Source.fetch`."""
         return await self.send(self.request(ask.account, ask.parent or ""), ask, weixin, clock)
 
-    async def send(self, request: Request, ask: Ask, weixin: Weixin, clock: Clock) -> Answer:
+    async def send(self, request: Request, ask: Ask, weixin: Upstream, clock: Clock) -> Answer:
         """Send this request and read the value from its answer."""
         sent_at = clock.monotonic()
         answer = await weixin.call(ask.account, request)
@@ -122,7 +140,7 @@ class HttpSource:
 
     def check(self, answer: dict[str, Any]) -> None:
         """Raise `RefusedError` unless the answer's `errcode` is absent or 0."""
-        errcode = _errcode(answer)
+        errcode = errcode_of(answer)
         if errcode == 0:
             return
         cls = classify(errcode, at_token_endpoint=self.token_endpoint, wecom=self.wecom)
@@ -136,42 +154,12 @@ class HttpSource:
         raise RefusedError(errcode, cls, message)
 
 
-@dataclass(frozen=True, slots=True)
-class StableSource:
-    """`POST /cgi-bin/stable_token`: a normal call, and a forced one where a new value was asked for.
+def errcode_of(answer: dict[str, Any]) -> int:
+    """The answer's `errcode`; 0 where there is none.
 
-    Args:
-        normal: the endpoint's normal mode.
-        forced: builds the request of its forced mode, which kills the last token (20 a day, 30 s apart).
-        probe: builds a cheap call that shows whether a token still works.
+    Raises:
+        UpstreamError: it is no number.
     """
-
-    normal: HttpSource
-    forced: Callable[[Account, str], Request]
-    probe: Callable[[str], Request]
-
-    async def fetch(self, ask: Ask, weixin: Weixin, clock: Clock) -> Answer:
-        """After a report the held token is tried first; if it works, nothing else happens."""
-        if ask.reason is Reason.REPORTED and ask.held and not await self._dead(ask, weixin):
-            return Answer(ask.held, 0, clock.monotonic(), alive=True)
-        answer = await self.normal.fetch(ask, weixin, clock)
-        if ask.reason is Reason.DUE or answer.value != ask.held:
-            return answer
-        forced = await self.normal.send(self.forced(ask.account, ""), ask, weixin, clock)
-        return Answer(forced.value, forced.expires_in, forced.sent_at, forced=True)
-
-    async def _dead(self, ask: Ask, weixin: Weixin) -> bool:
-        answer = await weixin.call(ask.account, self.probe(ask.held or ""))
-        errcode = _errcode(answer)
-        if errcode == 0:
-            return False
-        cls = classify(errcode, at_token_endpoint=False)
-        if cls is ErrorClass.TRANSIENT:  # it tells nothing of the token
-            raise RefusedError(errcode, cls, explain(errcode, at_token_endpoint=False))
-        return cls is ErrorClass.DEAD_TOKEN
-
-
-def _errcode(answer: dict[str, Any]) -> int:
     errcode = answer.get("errcode", 0)
     if isinstance(errcode, int) and not isinstance(errcode, bool):
         return errcode

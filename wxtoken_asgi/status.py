@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from wxtoken_asgi import deaths
+from wxtoken_asgi.charges import Budget, ledger
 from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.entries import Entry
 from wxtoken_asgi.policy import State
@@ -23,6 +25,12 @@ class CredentialStatistics:
         error: why the last fetch failed, if none has succeeded since.
         errcode: WeChat's number, if it said one.
         retry_in: seconds of back-off left.
+        budgets: what was spent in 24 hours, and how much may be. By all who share the store, as it told
+            `known_for` seconds ago: what others have spent since is heard of with the next new value, fetch
+            or comparison of records, within an hour or so.
+        died_early: how many of its values died early in 24 hours, and not through this service.
+        likely_cause: what most likely killed them, and what to do.
+        known_for: seconds since the store last told of it.
     """
 
     account: str
@@ -34,6 +42,10 @@ class CredentialStatistics:
     error: str | None
     errcode: int | None
     retry_in: float
+    budgets: tuple[Budget, ...] = ()
+    died_early: int = 0
+    likely_cause: str | None = None
+    known_for: float = 0.0
 
     @classmethod
     def of(cls, entry: Entry, clock: Clock) -> CredentialStatistics:
@@ -49,6 +61,10 @@ class CredentialStatistics:
             error=error.message if error is not None else None,
             errcode=error.errcode if error is not None else None,
             retry_in=entry.waits(clock),
+            budgets=ledger(entry),
+            died_early=deaths.count(entry.spent),
+            likely_cause=_likely_cause(entry),
+            known_for=clock.monotonic() - entry.compared_at,
         )
 
 
@@ -69,3 +85,7 @@ class Statistics:
     waiting: int
     store_away: bool
     credentials: tuple[CredentialStatistics, ...]
+
+
+def _likely_cause(entry: Entry) -> str | None:
+    return deaths.likely_cause(entry.account, entry.spent, destructive=entry.kind.policy.destructive)

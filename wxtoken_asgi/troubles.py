@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from wxtoken_asgi import deaths
 from wxtoken_asgi.entries import Entry
 from wxtoken_asgi.errors import (
     BudgetSpent,
@@ -14,24 +15,43 @@ from wxtoken_asgi.errors import (
     WxTokenError,
 )
 from wxtoken_asgi.sources import RefusedError
-from wxtoken_asgi.stores.contract import LastError, Spent
+from wxtoken_asgi.stores.contract import LastError, Record, Spent
 
 HOPELESS: Final = frozenset({"permanent", "operator", "state", "quota"})
 """Classes of errors that asking again at once would not help."""
+
+DAY_QUOTA: Final = 45009
 
 _BOUND_TO_CONFIGURATION: Final = HOPELESS - {"quota"}
 _BUDGETS: Final = {
     "calls": "the daily quota of fetches ({quota}, of which {limit} may be spent on this)",
     "asked": "the budget of asked-for refreshes ({limit})",
+    "healed": "the budget of values that are replaced because they were found dead ({limit})",
     "blind": "the budget of asked-for refreshes that name no dead token ({limit})",
 }
 
 
-def last_error(entry: Entry, refusal: RefusedError) -> LastError:
-    """What the store remembers of a refusal."""
+def last_error(entry: Entry, refusal: RefusedError, record: Record) -> LastError:
+    """What the store remembers of a refusal.
+
+    Args:
+        entry: what was to be fetched.
+        refusal: WeChat's answer.
+        record: what was known when the fetch began.
+    """
     cls = refusal.cls.value
     fingerprint = entry.account.fingerprint if cls in _BOUND_TO_CONFIGURATION else ""
-    return LastError(cls, f"{entry}: {refusal}", refusal.errcode, fingerprint)
+    message = f"{entry}: {refusal}{_who_spent(entry, refusal, record)}"
+    return LastError(cls, message, refusal.errcode, fingerprint)
+
+
+def _who_spent(entry: Entry, refusal: RefusedError, record: Record) -> str:
+    """If most of a quota that WeChat calls used up was not spent here, somebody else has spent it."""
+    quota = entry.account.daily_quota if entry.kind.budgets.daily_quota else 0
+    used = record.used("calls")
+    if refusal.errcode != DAY_QUOTA or used > quota / 2:
+        return ""
+    return f"; of {quota} calls in 24 hours this service has spent {used}: another program spends the rest"
 
 
 def trouble(entry: Entry, error: LastError, retry_in: float) -> WxTokenError:
@@ -47,9 +67,15 @@ def trouble(entry: Entry, error: LastError, retry_in: float) -> WxTokenError:
 
 def spent(entry: Entry, answer: Spent) -> BudgetSpent:
     """The error that callers get while a budget has no room."""
-    what = _BUDGETS[answer.charge.name].format(limit=answer.charge.limit, quota=entry.account.daily_quota)
-    message = f"{entry}: {what} of 24 hours is used up"
+    limit = max(answer.charge.limit, 0)
+    what = _BUDGETS[answer.charge.name].format(limit=limit, quota=entry.account.daily_quota)
+    message = f"{entry}: {what} of 24 hours is used up{_because(entry)}"
     return BudgetSpent(message, account=entry.account.name, retry_in=answer.retry_in_s)
+
+
+def _because(entry: Entry) -> str:
+    number = deaths.count(entry.spent)
+    return f"; {number} tokens died early meanwhile, see the log" if number else ""
 
 
 def is_news(before: LastError | None, now: LastError) -> bool:

@@ -59,7 +59,9 @@ class Waiter:
                 return await self._until_good(entry, scope)
             raise self._still_waiting(entry)
 
-    async def renew(self, entry: Entry, within_s: float, *, dead: str | None = None) -> None:
+    async def renew(
+        self, entry: Entry, within_s: float, *, dead: str | None = None, found: bool = False
+    ) -> None:
         """A new value, because somebody asked for it.
 
         Args:
@@ -67,6 +69,7 @@ class Waiter:
             within_s: seconds after which the caller is told to come back.
             dead: the value that does not work any more, if the caller names it. Unless it is the
                 current one, nothing is fetched.
+            found: no caller says so: this service has found it dead.
 
         Raises:
             WxTokenError: there is no new value, and why.
@@ -79,7 +82,7 @@ class Waiter:
             return
         with self._counted(entry):
             with anyio.move_on_after(within_s):
-                await self._until_renewed(entry, held.version, blind=dead is None)
+                await self._until_renewed(entry, held.version, _reason(dead, found=found))
                 return
             message = f"{entry}: the refresh takes longer than {within_s:g} s and goes on"
             raise UpstreamTimeout(message, account=entry.account.name, retry_in=REST_S)
@@ -100,10 +103,9 @@ class Waiter:
         if waits > 0 and entry.error is not None and entry.flight is None:
             await self._sleep_or_raise(trouble(entry, entry.error, waits), scope)
 
-    async def _until_renewed(self, entry: Entry, seen: int, *, blind: bool) -> None:
-        reason = Reason.ASKED if blind else Reason.REPORTED
+    async def _until_renewed(self, entry: Entry, seen: int, reason: Reason) -> None:
         while True:
-            flight = self._flights.join(entry, reason, blind=blind)
+            flight = self._flights.join(entry, reason, blind=reason is Reason.ASKED)
             await flight.done.wait()
             if entry.held is not None and entry.held.version > seen:
                 return
@@ -137,3 +139,9 @@ class Waiter:
             yield
         finally:
             self.waiting -= 1
+
+
+def _reason(dead: str | None, *, found: bool) -> Reason:
+    if dead is None:
+        return Reason.ASKED
+    return Reason.FOUND if found else Reason.REPORTED

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Protocol, Self, cast
 from urllib.request import getproxies, proxy_bypass
 
 import anyio
@@ -37,11 +37,13 @@ class Request:
         path: the path below the account's `api_base`.
         params: the query; may hold secrets.
         body: sent as JSON by POST; without one it is a GET.
+        counts: the name under which the call is counted.
     """
 
     path: str
     params: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: Mapping[str, object] | None = field(default=None, repr=False)
+    counts: str = "calls"
 
 
 class UpstreamError(Exception):
@@ -57,6 +59,14 @@ class UpstreamError(Exception):
         super().__init__(message)
         self.cls = cls
         self.undecided = undecided
+
+
+class Upstream(Protocol):
+    """Where a source sends its calls."""
+
+    async def call(self, account: Account, request: Request) -> dict[str, Any]:
+        """See `Weixin.call`."""
+        ...
 
 
 class Weixin:
@@ -202,7 +212,7 @@ async def _read(response: httpx.Response) -> bytes:
 
 
 def _decoded(response: httpx.Response, body: bytes) -> bytes:
-    headers = {"content-encoding": response.headers.get("content-encoding", "identity")}
+    headers = [pair for pair in response.headers.raw if pair[0].lower() == b"content-encoding"]
     return httpx.Response(200, headers=headers, content=body).content
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pickle
 import signal
 import socket
 import threading
+import time
+from functools import partial
 
 import pytest
+from uvicorn.supervisors.multiprocess import SIGNALS
 
 from wxtoken_asgi.command import serve
+from wxtoken_asgi.command.order import Order
 from wxtoken_asgi.config import Config
 from wxtoken_asgi.records import Account
 from wxtoken_asgi.surroundings import HANDED_DOWN
@@ -76,6 +81,80 @@ def test_a_configuration_that_went_wrong_ends_the_worker_for_good(caplog, monkey
     (record,) = caplog.records
     assert record.getMessage() == "gone.toml: cannot be read: No such file or directory"
     assert record.exc_info is None
+
+
+def test_a_configuration_that_went_wrong_meanwhile_is_served_as_the_parent_found_it(
+    caplog, monkeypatch, tmp_path
+):
+    account = Account("alpha", "wx01", "s")
+    monkeypatch.setenv(HANDED_DOWN, json.dumps({"path": "gone.toml"}))
+    last = Config(store="memory:", accounts=(account,), workers=2)
+    app = pickle.loads(pickle.dumps(partial(serve.create_app, last)))()
+    assert list(app.tokens.accounts) == [account]
+    assert "gone.toml: cannot be read" in caplog.text
+    assert "the configuration before stays in force" in caplog.text
+
+
+class FakeWorker:
+    def __init__(self, pid):
+        self.pid = pid
+
+
+@pytest.fixture
+def supervisor(monkeypatch, tmp_path):
+    """A supervisor of two workers that do not run; and the processes that it has sent SIGHUP."""
+    (tmp_path / "wx.toml").write_text('[accounts.alpha]\nappid = "wx01"\nsecret = "s"\n')
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    live = serve.in_parent(Order("wx.toml", {"workers": 2, "store": "memory:"}))
+    supervisor = serve.Supervisor(serve._options(None, workers=2), None, live)
+    told = []
+    monkeypatch.setattr(serve, "pass_on", told.append)
+    monkeypatch.setattr(serve.Multiprocess, "keep_subprocess_alive", lambda _: None)
+    supervisor.processes = [FakeWorker(1), FakeWorker(2)]
+    yield supervisor, told
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_the_supervisor_tells_its_workers_of_a_configuration_that_is_right_and_of_no_other(
+    supervisor, caplog, tmp_path
+):
+    supervisor, told = supervisor
+    (tmp_path / "wx.toml").write_text('[accounts.alpha]\nappid = "wx01"\nsecret = "s"\nendpoint = "token"')
+    supervisor.handle_hup()
+    (tmp_path / "wx.toml").write_text('trusted = ["x"]\n[accounts.alpha]\nappid = "wx01"\nsecret = "s"\n')
+    supervisor.handle_hup()
+    assert told == []
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.count("; the configuration before stays in force") for line in lines] == [1, 1]
+    assert "account alpha: endpoint 'token' with 2 workers" in lines[0]
+    assert "trusted: 'x' is no address" in lines[1]
+    (tmp_path / "wx.toml").write_text('[accounts.beta]\nappid = "wx01"\nsecret = "s"\n')
+    supervisor.handle_hup()
+    assert told == [1, 2]
+    assert [account.name for account in supervisor.config.app.args[0].accounts] == ["beta"]
+
+
+def test_the_supervisor_looks_at_the_files_on_behalf_of_its_workers(supervisor, monkeypatch, tmp_path):
+    supervisor, told = supervisor
+    now = time.monotonic()
+    monkeypatch.setattr(serve.time, "monotonic", lambda: now)
+    (tmp_path / "wx.toml").write_text('[accounts.beta]\nappid = "wx01"\nsecret = "s"\n')
+    for wait_s, wanted in [(0, []), (5, []), (0.5, []), (0.5, [1, 2]), (4, [1, 2]), (2, [1, 2])]:
+        now += wait_s
+        supervisor.keep_subprocess_alive()
+        assert told == wanted
+
+
+def test_workers_are_started_with_the_signal_blocked(supervisor, monkeypatch):
+    supervisor, _ = supervisor
+    seen = []
+    look = lambda _: seen.append(signal.SIGHUP in signal.pthread_sigmask(signal.SIG_BLOCK, []))  # noqa: E731
+    for name in ("init_processes", "keep_subprocess_alive", "handle_ttin"):
+        monkeypatch.setattr(serve.Multiprocess, name, look)
+        getattr(supervisor, name)()
+        look(None)
+    assert seen == [True, False] * 3
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ def test_the_unit_starts_what_the_program_takes_and_waits_long_enough(tmp_path):
     assert args.workers == 2
     assert config.accounts[0].secret == "s1"
     assert service["LoadCredential"].startswith("shop:")
+    assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
     assert service["StateDirectoryMode"] == "0700"
     assert float(service["TimeoutStopSec"]) > LONGEST_S
 
@@ -50,10 +51,19 @@ def test_the_manifest_starts_what_the_program_takes_and_waits_long_enough(tmp_pa
     [block] = all_blocks("yaml")
     spec = yaml.safe_load(block.text)["spec"]["template"]["spec"]
     [container] = spec["containers"]
-    environ = {variable["name"]: "redis://user:password@redis:6379/0" for variable in container["env"]}
+    [mount] = [mount for mount in container["volumeMounts"] if mount["name"] == "secrets"]
+    (tmp_path / "shop").write_text("s1\n")
+    environ = {
+        variable["name"]: variable["value"].replace(mount["mountPath"], str(tmp_path))
+        if "value" in variable
+        else "redis://user:password@redis:6379/0"
+        for variable in container["env"]
+    }
     _, config = served(["serve", *container["args"]], environ, tmp_path)
     assert config.store == "redis://user:password@redis:6379/0"
-    assert config.accounts[0].secret
+    assert config.accounts[0].secret == "s1"
+    [volume] = [volume for volume in spec["volumes"] if volume["name"] == "secrets"]
+    assert [item["path"] for item in volume["secret"]["items"]] == ["shop"]
     probes = {container[f"{sort}Probe"]["httpGet"]["path"] for sort in ("liveness", "readiness")}
     assert probes == {"/health/live", "/health/ready"}
     pause = float(container["lifecycle"]["preStop"]["exec"]["command"][1])

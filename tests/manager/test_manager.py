@@ -162,7 +162,7 @@ async def test_a_reader_whose_token_ended_is_not_refused_for_what_a_refresh_met(
     dead = await tokens.access_token("beta")
     entry = tokens.entry("beta", "access_token")
     await anyio.sleep(entry.held.left(world.clock) - 1)
-    world.sandbox.fail("hang", times=1)
+    world.sandbox.fail("hang", path="/cgi-bin/token", times=1)
 
     async def refresh():
         with pytest.raises(UpstreamTimeout):

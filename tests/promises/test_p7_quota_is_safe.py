@@ -10,6 +10,8 @@ import pytest
 from wxtoken_asgi import BudgetSpent, UpstreamRefused
 from wxtoken_asgi.stores import MemoryStore
 
+from benchmarks.outside import drive
+
 DAY = 86_400
 
 
@@ -47,6 +49,16 @@ async def test_a_day_of_hammering_on_the_old_endpoint_stays_within_the_quota(wor
                     continue
         assert world.count("token") <= 50 + 24 + 1
         assert world.sandbox.accepts(await tokens.access_token("beta"))
+
+
+@pytest.mark.parametrize("endpoint", ["token", "stable"])
+def test_another_program_that_fetches_all_day_makes_us_spend_no_more_than_the_budgets(endpoint):
+    """Callers report, and probes find; a test account may spend 200."""
+    found = drive(endpoint, 9, reports=True, probe=True, overlap="strict", daily_quota=200)
+    assert found.ours["forced"] <= 10
+    if endpoint == "token":
+        assert found.refused
+        assert found.fetches <= 50 + 50 + 24
 
 
 @pytest.mark.parametrize("errcode", [40013, 40125, 40164, 40243, 89503])

@@ -95,3 +95,14 @@ async def test_reports_on_two_workers_are_one_fetch(world):
                 group.start_soon(lambda t=tokens: t.refresh("beta", dead=dead))
         assert await one.access_token("beta") == await two.access_token("beta") != dead
         assert world.count("token") == 2
+
+
+@pytest.mark.parametrize("name", ["alpha", "beta"])
+async def test_reports_of_another_programs_token_fetch_nothing(world, name):
+    endpoint = "token" if name == "beta" else "stable"
+    async with world.manager(world.account(name)) as tokens:
+        held = await tokens.access_token(name)
+        theirs = world.sandbox.outside_fetch(world.account(name).appid, endpoint, force=name == "alpha")
+        calls = len(world.sandbox.calls)
+        assert await tokens.refresh(name, dead=theirs) == held
+        assert len(world.sandbox.calls) == calls

@@ -169,3 +169,24 @@ async def test_only_loopback_may_control(sandbox, program_from, peer, status):
         response = await program.http.post("/sandbox/heal")
     assert response.status_code == status
     assert len(sandbox.faults) == (status == 403)
+
+
+@pytest.mark.parametrize("endpoint", ["token", "stable"])
+async def test_a_secret_that_is_reset_is_wrong_at_once_and_what_was_issued_lives_on(
+    control, program, sandbox, endpoint
+):
+    fetch = getattr(program, endpoint)
+    token = (await fetch())["access_token"]
+    said = await control("POST", "reset-secret", json={"appid": APPID, "secret": "secret-bb"})
+    assert said == (200, {"appid": APPID})
+    assert (await fetch())["errcode"] == 40125
+    assert sandbox.accepts(token)
+    assert sandbox.accepts((await fetch(secret="secret-bb"))["access_token"])
+
+
+@pytest.mark.parametrize("given", [{"appid": "wx-other", "secret": "s"}, {"appid": APPID, "secret": ""}])
+async def test_a_reset_that_is_wrong_changes_nothing(control, program, given):
+    status, said = await control("POST", "reset-secret", json=given)
+    assert status == 400
+    assert said["error"]
+    assert "access_token" in await program.token()

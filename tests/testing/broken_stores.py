@@ -183,6 +183,42 @@ class BackOffIsOnesOwn(Broken):
         return await self.other.fail(own)
 
 
+class ForgetsCosts(Broken):
+    """As a store does that was written before there were any."""
+
+    async def commit(self, commits):
+        return await self.other.commit([replace(commit, costs=()) for commit in commits])
+
+
+class CountsCostsAgain(Broken):
+    """Costs on an account of its own, to which whatever is said is added."""
+
+    async def commit(self, commits):
+        committed = await self.other.commit([replace(commit, costs=()) for commit in commits])
+        now = self.other._clock.monotonic()
+        for commit, answer in zip(commits, committed, strict=True):
+            self.other._rows[commit.credential]._count(commit.costs if answer.taken else (), now)
+        records = await self.other.read([commit.credential for commit in commits])
+        return [replace(answer, record=new) for answer, new in zip(committed, records, strict=True)]
+
+
+class SpendingIsOnesOwn(Broken):
+    """Each process tells of what it has spent itself."""
+
+    def __init__(self, clock, other=None):
+        super().__init__(clock, other)
+        self.own = {}
+
+    async def commit(self, commits):
+        committed = await self.other.commit(commits)
+        self.own |= {answer.record.credential: answer.record.spent for answer in committed}
+        return committed
+
+    async def read(self, credentials):
+        records = await self.other.read(credentials)
+        return [replace(record, spent=self.own.get(record.credential, ())) for record in records]
+
+
 class Right(Broken):
     """Breaks nothing: what the others are measured against."""
 
@@ -260,3 +296,15 @@ class TestLocksItsOwnerOut(Bench):
 
 class TestBackOffIsOnesOwn(Bench):
     broken = BackOffIsOnesOwn
+
+
+class TestForgetsCosts(Bench):
+    broken = ForgetsCosts
+
+
+class TestCountsCostsAgain(Bench):
+    broken = CountsCostsAgain
+
+
+class TestSpendingIsOnesOwn(Bench):
+    broken = SpendingIsOnesOwn

@@ -28,6 +28,9 @@ CAUGHT: Final = {
     "FencesBeginAnew": "fences_grow_over_a_wipe",
     "LocksItsOwnerOut": "the_same_owner_is_granted_again_without_another_charge",
     "BackOffIsOnesOwn": "a_failure_is_shared",
+    "ForgetsCosts": "what_a_fetch_has_cost_is_told",
+    "CountsCostsAgain": "the_costs_of_a_commit_said_again_count_once",
+    "SpendingIsOnesOwn": "a_charge_is_told_with_the_lease_and_to_all",
 }
 """A broken store, and the contract's test that is there to catch it."""
 

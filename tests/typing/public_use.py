@@ -8,7 +8,9 @@ from starlette.types import ASGIApp
 
 from wxtoken_asgi import (
     Account,
+    Budget,
     ConfigError,
+    EarlyDeathEvent,
     ErrorEvent,
     JsConfig,
     Statistics,
@@ -32,6 +34,14 @@ def saved(event: TokenEvent) -> None:
 async def failed(event: ErrorEvent) -> None:
     errcode: int | None = event.errcode
     assert errcode
+    if isinstance(event, EarlyDeathEvent):
+        deaths: int = event.deaths
+        assert deaths
+
+
+def left(told: Statistics) -> list[int]:
+    budgets: list[Budget] = [budget for one in told.credentials for budget in one.budgets]
+    return [budget.limit - budget.used for budget in budgets if budget.limit is not None]
 
 
 def build(app: ASGIApp, store: Store) -> WxTokenMiddleware:

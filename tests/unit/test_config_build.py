@@ -54,11 +54,20 @@ def test_the_real_parts_take_what_they_are_given():
 
 
 def test_the_manager_gets_its_settings(built):
-    config = Config(accounts=(ALPHA,), store="redis://h", namespace="n", fetches=8, ask_every=60.0)
+    config = Config(
+        accounts=(ALPHA,), store="redis://h", namespace="n", fetches=8, ask_every=60.0, probe_every=90.0
+    )
     assert config.manager(transport="t", fetches=9) == "the manager"
     assert built["manager"] == (
         (ALPHA,),
-        {"store": "redis://h", "namespace": "n", "fetches": 9, "ask_every": 60.0, "transport": "t"},
+        {
+            "store": "redis://h",
+            "namespace": "n",
+            "fetches": 9,
+            "ask_every": 60.0,
+            "probe_every": 90.0,
+            "transport": "t",
+        },
     )
 
 

@@ -174,7 +174,7 @@ def test_the_table_cannot_be_changed_and_lists_parents_first():
 def test_the_numbers_of_the_budgets_are_the_designs():
     [stable, ticket], [classic, _] = KINDS["stable"], KINDS["token"]
     assert stable is STABLE_TOKEN
-    assert stable.budgets == Budgets(asked=10, forced_only=True)
+    assert stable.budgets == Budgets(asked=10, forced_only=True, calls=500_000, forced=20)
     assert classic.budgets == Budgets(asked=50, daily_quota=True)
     assert (ticket.budgets, ticket.absent) == (Budgets(asked=50), {48001})
 

@@ -451,3 +451,14 @@ def test_the_old_endpoint_may_be_away_for_45_minutes_at_any_age_of_the_token(min
             away_from=age, away_s=60 * minutes, hangs_s=0, draw=draw_of(seed), until=12_000.0,
         )  # fmt: skip
         assert gap > 0, f"no valid token in an outage of {minutes} min that began at the age of {age} s"
+
+
+# probes
+
+
+def test_a_probe_is_due_after_its_interval_or_a_tenth_sooner_or_later():
+    probe = policy.ProbePolicy(300)
+    kept = [probe.keep(Fetched(0, 0.0), draw=draw, ask_every_s=1.0) for draw in (0.0, 0.5, LAST_DRAW)]
+    assert [round(one.ask_in_s) for one in kept] == [270, 300, 330]
+    assert {one.ttl_s for one in kept} == {policy.PROBE_KEPT_S}
+    assert probe.may_keep(1000, 100) == 0

@@ -188,12 +188,30 @@ async def test_the_address_that_wechat_saw_is_told():
 # requests
 
 
+@pytest.mark.parametrize("held", [HELD, None])
 @pytest.mark.parametrize("reason", Reason)
-async def test_the_old_endpoint_is_asked_once_whatever_the_reason(reason):
-    wechat = Wechat(good())
-    await wechat.fetch(CLASSIC_TOKEN, reason)
+async def test_the_old_endpoint_is_asked_once_whatever_the_reason(reason, held):
+    tried = [DEAD] if reason.doubts and held else []
+    wechat = Wechat(*tried, good())
+    fetched = await wechat.fetch(CLASSIC_TOKEN, reason, held=held)
     query = {"grant_type": "client_credential", "appid": "wx01", "secret": SECRET}
-    assert wechat.asked == [("/cgi-bin/token", query, None)]
+    assert wechat.asked == [PROBE] * len(tried) + [("/cgi-bin/token", query, None)]
+    assert (fetched.value, fetched.found) == (NEW, 40001 if tried else 0)
+
+
+@pytest.mark.parametrize(
+    "said", [{"ip_list": []}, {"errcode": -1}, {"errcode": 45009}, b"<html>", {"errcode": "40001"}], ids=ascii
+)
+async def test_the_old_endpoint_is_asked_whatever_the_trial_of_the_held_token_says(said):
+    wechat = Wechat(said, good())
+    fetched = await wechat.fetch(CLASSIC_TOKEN, Reason.REPORTED)
+    assert (fetched.value, fetched.found, fetched.alive) == (NEW, 0, False)
+
+
+async def test_a_refusal_of_the_old_endpoint_tells_that_the_held_token_was_dead():
+    with pytest.raises(RefusedError) as caught:
+        await Wechat(DEAD, {"errcode": 40125}).fetch(CLASSIC_TOKEN, Reason.FOUND)
+    assert (caught.value.errcode, caught.value.found, caught.value.forced) == (40125, 40001, False)
 
 
 async def test_a_ticket_is_asked_for_with_the_parents_token():

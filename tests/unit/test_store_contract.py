@@ -119,6 +119,19 @@ moves = st.lists(
 )
 
 
+@given(st.integers(-DAY_S, DAY_S), moves)
+def test_less_is_spent_as_soon_as_it_is_said_and_not_before(begun, moves):
+    buckets, now = {}, float(begun)
+    for gap, many in moves:
+        now += gap
+        buckets = ledger.spend(buckets, now, 3 if many else 1)
+        used, eased_in = ledger.used(buckets, now), ledger.eased_in(buckets, now)
+        assert 0 < eased_in <= 25 * 3600
+        assert ledger.used(buckets, now + eased_in - 0.01) == used
+        assert ledger.used(buckets, now + eased_in) < used
+    assert ledger.eased_in(buckets, now + 2 * DAY_S) == 0
+
+
 @given(st.integers(1, 6), st.integers(-DAY_S, DAY_S), moves)
 def test_no_24_hours_ever_see_more_than_the_limit(limit, begun, moves):
     row, now, spent = Row(KEY), float(begun), []

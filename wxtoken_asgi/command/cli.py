@@ -18,6 +18,7 @@ from typing import Any, Final, NoReturn
 
 from wxtoken_asgi.command import place
 from wxtoken_asgi.command.ask import Asked, read
+from wxtoken_asgi.command.hangup import held_back
 from wxtoken_asgi.command.order import Order
 from wxtoken_asgi.config.settings import TOP
 from wxtoken_asgi.errors import ConfigError, WxTokenError
@@ -123,20 +124,22 @@ def _serve(args: argparse.Namespace) -> int:
     flags = {name: getattr(args, name) for name in _FLAGS if getattr(args, name) is not None}
     store = flags.pop("store", None)
     with ExitStack() as stack:
+        stack.enter_context(held_back())
         order = Order(args.config, flags)
         if args.sandbox:
             store = store or stack.enter_context(place.temporary())
             sock = stack.enter_context(serve.listen("127.0.0.1", 0))
             order = Order(args.config, flags, serve.address_of(sock))
         stack.enter_context(order.hand_down(store))
-        config = order.config()
+        live = serve.in_parent(order)
+        config = live.config
         serve.build(config)
         place.try_out(config.store or "memory:")
         door = stack.enter_context(serve.listen(config.host, config.port))
         if args.sandbox:
             stack.enter_context(serve.sandbox_beside(sock))
             serve.announce(config, serve.address_of(door), order.sandbox)
-        code: int = serve.run(config, door, log_level=args.log_level, access_log=args.access_log)
+        code: int = serve.run(live, door, log_level=args.log_level, access_log=args.access_log)
     return code
 
 

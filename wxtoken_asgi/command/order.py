@@ -11,6 +11,7 @@ from typing import Final
 
 from wxtoken_asgi.command import place
 from wxtoken_asgi.config import Config, load
+from wxtoken_asgi.config.files import Files
 from wxtoken_asgi.errors import ConfigError
 from wxtoken_asgi.records import Account
 from wxtoken_asgi.surroundings import HANDED_DOWN, Surroundings, in_kubernetes
@@ -50,14 +51,17 @@ class Order:
         finally:
             _set(before)
 
-    def config(self) -> Config:
+    def config(self, files: Files | None = None) -> Config:
         """The configuration, with a store, and the sandbox in WeChat's place if there is one.
+
+        Args:
+            files: remembers which files were read.
 
         Raises:
             ConfigError: it is wrong, has no account, has no place for its store, or would let workers doom
                 one another's tokens.
         """
-        config = load(self.path, overrides=self.flags)
+        config = load(self.path, overrides=self.flags, files=files)
         if self.sandbox is not None:
             config = _on_sandbox(config, self.sandbox)
         if not config.accounts:

@@ -9,8 +9,10 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from types import FrameType
 from typing import Any, Final
@@ -19,9 +21,11 @@ from urllib.parse import quote, urlsplit
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from wxtoken_asgi.command.hangup import let_through, pass_on, reload_at, waiting
 from wxtoken_asgi.command.order import Order, warnings
 from wxtoken_asgi.command.serverlog import SANDBOX_THREAD, log_config
 from wxtoken_asgi.config import Config, import_object
+from wxtoken_asgi.config.live import LiveConfig, tell
 from wxtoken_asgi.errors import ConfigError
 from wxtoken_asgi.manager import TokenManager
 from wxtoken_asgi.middleware import WxTokenMiddleware
@@ -39,35 +43,62 @@ _log = logging.getLogger("wxtoken_asgi")
 # What is served
 
 
-def build(config: Config) -> tuple[WxTokenMiddleware, TokenManager]:
+def build(config: Config | LiveConfig) -> WxTokenMiddleware:
     """Build the app as it is served.
+
+    Args:
+        config: what it is built of; of a live one, what is built follows it.
 
     Raises:
         ConfigError: an option is wrong, or the app to wrap cannot be imported.
     """
-    inner = None if config.app is None else import_object("app", config.app)
+    name = (config.config if isinstance(config, LiveConfig) else config).app
+    inner = None if name is None else import_object("app", name)
     if inner is not None and not callable(inner):
-        msg = f"app: {config.app} is no ASGI app: it cannot be called"
+        msg = f"app: {name} is no ASGI app: it cannot be called"
         raise ConfigError(msg)
-    tokens = config.manager()
-    return config.middleware(inner, tokens=tokens), tokens
+    return config.middleware(inner)
 
 
-def create_app() -> WxTokenMiddleware:
-    """The factory that each worker calls: it reads the configuration again."""
+def create_app(last: Config | None = None) -> WxTokenMiddleware:
+    """The factory that each worker calls: it reads the configuration again.
+
+    Args:
+        last: what its parent found right; in force if the files are wrong meanwhile.
+    """
     try:
-        app, tokens = build(Order.handed_down().config())
+        live = LiveConfig(Order.handed_down().config, check=warnings, last=last, polls=_alone(last))
+        app = build(live)
     except ConfigError as problem:
         _log.error("%s", problem)
         sys.exit(_STARTUP_FAILURE)
-    _drain_on_signal(tokens)
+    if threading.current_thread() is threading.main_thread():
+        _drain_on_signal(app.tokens)
+        app.tokens.beside.append(partial(reload_at, live))
     return app
+
+
+def _alone(last: Config | None) -> bool:
+    """Whether nobody looks at the files on this worker's behalf, as the parent of several does."""
+    return last is None or last.workers == 1
+
+
+def in_parent(order: Order) -> LiveConfig:
+    """The configuration as the process knows it that starts the workers: it checks for all of them.
+
+    Raises:
+        ConfigError: the configuration is wrong.
+    """
+
+    def check(config: Config) -> None:
+        warnings(config)
+        config.middleware()
+
+    return LiveConfig(order.config, check=check)
 
 
 def _drain_on_signal(tokens: TokenManager) -> None:
     """Readiness goes red with the signal itself, before the server stops listening."""
-    if threading.current_thread() is not threading.main_thread():
-        return
     for number in (signal.SIGINT, signal.SIGTERM):
         before = signal.getsignal(number)
         if callable(before):
@@ -121,11 +152,11 @@ def address_of(sock: socket.socket) -> str:
 # The server
 
 
-def run(config: Config, sock: socket.socket, *, log_level: str, access_log: bool) -> int:
+def run(live: LiveConfig, sock: socket.socket, *, log_level: str, access_log: bool) -> int:
     """Serve until a signal ends it.
 
     Args:
-        config: the checked configuration; each worker reads it again.
+        live: the checked configuration; each worker reads it again.
         sock: the socket that listens.
         log_level: `debug`, `info`, `warning`, `error` or `critical`.
         access_log: whether each request gets a line.
@@ -133,8 +164,9 @@ def run(config: Config, sock: socket.socket, *, log_level: str, access_log: bool
     Returns:
         The exit code.
     """
+    config = live.config
     options = _options(
-        "wxtoken_asgi.command.serve:create_app",
+        partial(create_app, config),
         factory=True,
         workers=config.workers,
         log_config=log_config(log_level),
@@ -147,9 +179,55 @@ def run(config: Config, sock: socket.socket, *, log_level: str, access_log: bool
         _log.warning("%s", warning)
     if config.workers == 1:
         return _run_alone(uvicorn.Server(options), sock)
-    supervisor = Multiprocess(options, sockets=[sock])
-    supervisor.run()
+    supervisor = Supervisor(options, sock, live)
+    with let_through():
+        supervisor.run()
     return 1 if any(worker.exitcode == _STARTUP_FAILURE for worker in supervisor.processes) else 0
+
+
+class Supervisor(Multiprocess):
+    """Uvicorn's, which hands a changed configuration to its workers instead of replacing them.
+
+    Args:
+        options: of the server.
+        sock: the socket that listens.
+        live: the configuration; what is wrong with a new one is said here, and no worker hears of it.
+    """
+
+    def __init__(self, options: uvicorn.Config, sock: socket.socket, live: LiveConfig) -> None:
+        super().__init__(options, sockets=[sock])
+        self._live = live
+        self._look_at = time.monotonic() + live.pause_s
+
+    def init_processes(self) -> None:
+        """Start the workers; a signal that asks them to reload waits until they can."""
+        with waiting():
+            super().init_processes()
+
+    def keep_subprocess_alive(self) -> None:
+        """Start a worker again that has ended; and look whether there is something new."""
+        with waiting():
+            super().keep_subprocess_alive()
+        if time.monotonic() >= self._look_at:
+            if self._live.look():
+                self.handle_hup()
+            self._look_at = time.monotonic() + self._live.pause_s
+
+    def handle_ttin(self) -> None:
+        """Start another worker."""
+        with waiting():
+            super().handle_ttin()
+
+    def handle_hup(self) -> None:
+        """Check the configuration, and tell the workers to read it."""
+        try:
+            config = self._live.config = self._live.read()
+        except ConfigError as problem:
+            tell(problem)
+            return
+        self.config.app = partial(create_app, config)
+        for worker in self.processes:
+            pass_on(worker.pid)
 
 
 def run_sandbox(sock: socket.socket, *, log_level: str) -> int:

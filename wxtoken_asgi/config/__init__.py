@@ -13,6 +13,7 @@ from typing import Any, Final
 from wxtoken_asgi.access import DEFAULT_TRUSTED
 from wxtoken_asgi.accounts import Accounts
 from wxtoken_asgi.config.assembly import build_account, check_shared, include, named, over, resolve
+from wxtoken_asgi.config.files import Files
 from wxtoken_asgi.config.layers import (
     CONFIG,
     Entries,
@@ -50,7 +51,9 @@ class Config:
     namespace: str = "wxtoken"
     fetches: int = 64
     ask_every: float = 270.0
+    probe_every: float = 0.0
     js_config_ticket: bool = False
+    watch_every: float = 5.0
     hooks: str | None = None
     api_base: str = DEFAULT_API_BASE
     proxy: str | None = field(default=None, repr=False)
@@ -79,6 +82,7 @@ class Config:
             "namespace": self.namespace,
             "fetches": self.fetches,
             "ask_every": self.ask_every,
+            "probe_every": self.probe_every,
             **self._hooks(),
         }
         # The manager wants to know whether a store was written out.
@@ -123,6 +127,7 @@ def load(
     *,
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, object] = _NO_FLAGS,
+    files: Files | None = None,
 ) -> Config:
     """Read the configuration: flags go before the environment, and that before files.
 
@@ -130,23 +135,25 @@ def load(
         path: the file; without one `WXTOKEN_CONFIG` names it, or there is none.
         environ: the environment; None for the process's own.
         overrides: settings of the top that a command line gave.
+        files: remembers which files were read.
 
     Raises:
         ConfigError: something is wrong; one line that names the place, the account and the setting.
     """
     environ = os.environ if environ is None else environ
+    files = Files() if files is None else files
     name = environ.get(CONFIG) if path is None else path
-    file = Layer() if name is None else read_file(Path(name))
+    file = Layer() if name is None else read_file(Path(name), files)
     folder = Path() if name is None else Path(name).parent
     top = over(over(file.top, read_variables(environ, folder)), read_flags(overrides, folder))
     check_shared(top)
-    tables = include(file.accounts, top)
+    tables = include(file.accounts, top, files)
     for app, table in read_account_variables(environ, tables, folder).items():
         lower = tables.get(app, Table(table.origin))
         tables[app] = Table(lower.origin, over(lower.entries, table.entries))
     check_variables(environ, named(top, *(table.entries for table in tables.values())))
-    accounts = Accounts(build_account(app, tables, top, environ) for app in tables)
-    return Config(**_values(resolve(top, "store", environ)), accounts=tuple(accounts))
+    accounts = Accounts(build_account(app, tables, top, environ, files) for app in tables)
+    return Config(**_values(resolve(top, "store", environ, files)), accounts=tuple(accounts))
 
 
 def _values(top: Entries) -> dict[str, Any]:

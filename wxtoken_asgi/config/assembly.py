@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from wxtoken_asgi.config.files import Files
 from wxtoken_asgi.config.layers import Entries, Entry, Table, complaint, read_file, read_text
 from wxtoken_asgi.config.settings import ACCOUNT, TOP, closest
 from wxtoken_asgi.config.shapes import shown
@@ -34,27 +35,26 @@ def named(*tables: Entries) -> set[str]:
     }
 
 
-def include(tables: Mapping[str, Table], top: Entries) -> dict[str, Table]:
+def include(tables: Mapping[str, Table], top: Entries, files: Files) -> dict[str, Table]:
     """Add the accounts of the files that `include` names.
 
     Raises:
         ConfigError: a file is missing or wrong, or an account stands in two of them.
     """
     found = dict(tables)
-    for path in _files(top["include"]) if "include" in top else ():
-        for name, table in read_file(path, included=True).accounts.items():
+    for path in _included(top["include"], files) if "include" in top else ():
+        for name, table in read_file(path, files, included=True).accounts.items():
             if name in found:
                 raise complaint(table.origin, f"stands in {found[name].origin} already", account=name)
             found[name] = table
     return found
 
 
-def _files(entry: Entry) -> list[Path]:
+def _included(entry: Entry, files: Files) -> list[Path]:
     found: list[Path] = []
     for pattern in entry.value:
-        # Path.glob takes no absolute pattern; the folder's own brackets are no pattern.
-        where = Path(glob.escape(str(entry.folder))) / pattern
-        names = sorted(glob.glob(str(where), recursive=True))  # noqa: PTH207
+        # The folder's own brackets are no pattern.
+        names = files.find(str(Path(glob.escape(str(entry.folder))) / pattern))
         if not names and not glob.has_magic(pattern):
             raise complaint(entry.origin, f"include: there is no file {shown(pattern)}")
         found += map(Path, names)
@@ -62,7 +62,7 @@ def _files(entry: Entry) -> list[Path]:
 
 
 def resolve(
-    entries: Entries, name: str, environ: Mapping[str, str], *, account: str | None = None
+    entries: Entries, name: str, environ: Mapping[str, str], files: Files, *, account: str | None = None
 ) -> Entries:
     """Put a value in place that stands in an environment variable or in a file.
 
@@ -70,6 +70,7 @@ def resolve(
         entries: settings that may hold `name`, `name_env` or `name_file`.
         name: `store` or `secret`.
         environ: the environment.
+        files: reads what stands in a file.
         account: whose setting it is, for messages.
 
     Raises:
@@ -85,8 +86,10 @@ def resolve(
         raise complaint(entry.origin, f"{' and '.join(given)} exclude each other", account=account)
     if key == name:
         return rest | {name: entry}
-    read = _from_variable if key.endswith("_env") else _from_file
-    value = read(key, entry, environ, account)
+    if key.endswith("_env"):
+        value = _from_variable(key, entry, environ, account)
+    else:
+        value = _from_file(key, entry, files, account)
     problem = (TOP | ACCOUNT)[name].complaint(value) if value else f"{key}: nothing stands there"
     if problem:
         raise complaint(entry.origin, problem, account=account)
@@ -100,17 +103,17 @@ def _from_variable(key: str, entry: Entry, environ: Mapping[str, str], account: 
     raise complaint(entry.origin, message, account=account)
 
 
-def _from_file(key: str, entry: Entry, _: Mapping[str, str], account: str | None) -> str:
+def _from_file(key: str, entry: Entry, files: Files, account: str | None) -> str:
     def wrong(reason: str) -> ConfigError:
         return complaint(entry.origin, f"{key}: {_name(entry.value)} {reason}", account=account)
 
-    text = read_text(entry.folder / entry.value, wrong)
+    text = read_text(entry.folder / entry.value, files, wrong)
     return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
 
 def _name(value: str) -> str:
-    # Whoever took `secret_env` for `secret` finds no AppSecret in the log.
-    return "named there" if re.fullmatch(r"[0-9A-Za-z]{20,}", value) else shown(value)
+    # Whoever took `secret_env` for `secret`, or `store_env` for `store`, finds no secret in the log.
+    return "named there" if re.fullmatch(r"[0-9A-Za-z]{20,}", value) or "@" in value else shown(value)
 
 
 def check_shared(top: Entries) -> None:
@@ -129,7 +132,7 @@ def check_shared(top: Entries) -> None:
 
 
 def build_account(
-    name: str, tables: Mapping[str, Table], top: Entries, environ: Mapping[str, str]
+    name: str, tables: Mapping[str, Table], top: Entries, environ: Mapping[str, str], files: Files
 ) -> Account:
     """Build an account of its own settings and those at the top.
 
@@ -138,12 +141,13 @@ def build_account(
         tables: all accounts' settings.
         top: the settings at the top.
         environ: the environment, for `secret_env`.
+        files: reads what `secret_file` names.
 
     Raises:
         ConfigError: a setting is missing or wrong.
     """
     table = tables[name]
-    entries = resolve(table.entries, "secret", environ, account=name)
+    entries = resolve(table.entries, "secret", environ, files, account=name)
     for key, ways in (("appid", "appid"), ("secret", "secret, secret_env or secret_file")):
         if key not in entries:
             raise complaint(table.origin, f"{ways} is missing{_typo(name, tables)}", account=name)

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from wxtoken_asgi.config.files import Files
 from wxtoken_asgi.config.settings import ACCOUNT, TOP, Setting, closest, misplaced
 from wxtoken_asgi.config.shapes import shown
 from wxtoken_asgi.errors import ConfigError
@@ -64,18 +65,19 @@ def complaint(origin: str, message: str, *, account: str | None = None) -> Confi
     return ConfigError(f"{origin}: account {name}: {message}")
 
 
-def read_file(path: Path, *, included: bool = False) -> Layer:
+def read_file(path: Path, files: Files, *, included: bool = False) -> Layer:
     """Read one TOML file.
 
     Args:
         path: the file.
+        files: reads it.
         included: whether another file includes it; then it may hold accounts only.
 
     Raises:
         ConfigError: it cannot be read, is no TOML, or holds what is no setting.
     """
     origin = str(path)
-    document = _parse(origin, read_text(path, partial(complaint, origin)))
+    document = _parse(origin, read_text(path, files, partial(complaint, origin)))
     tables = document.pop("accounts", {})
     if included and document:
         raise complaint(origin, f"{next(iter(document))}: an included file may hold [accounts.NAME] only")
@@ -85,15 +87,16 @@ def read_file(path: Path, *, included: bool = False) -> Layer:
     return Layer(_entries(document, origin, path.parent), accounts)
 
 
-def read_text(path: Path, wrong: Callable[[str], ConfigError]) -> str:
+def read_text(path: Path, files: Files, wrong: Callable[[str], ConfigError]) -> str:
     """A file's text, without a byte order mark and with its newlines as they are.
 
     Args:
         path: the file.
+        files: reads it.
         wrong: makes the error that is raised if it cannot be read, from the reason.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return files.read(path).decode("utf-8-sig")
     except OSError as problem:
         raise wrong(f"cannot be read: {problem.strerror}") from None
     except ValueError:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from wxtoken_asgi.access import DEFAULT_TRUSTED
 from wxtoken_asgi.config.shapes import NUMBER, SWITCH, TEXT, WHOLE, WORDS, Shape, shown, sort
+from wxtoken_asgi.kinds import LONGEST_PROBE_S, SHORTEST_PROBE_S
 from wxtoken_asgi.records import DEFAULT_API_BASE
 
 
@@ -63,6 +64,14 @@ def _is_filled(value: str) -> bool:
 
 def _above_zero(value: float) -> bool:
     return 0 < value <= 1_000_000
+
+
+def _is_pause(value: float) -> bool:
+    return value == 0 or 0.1 <= value <= 1_000_000
+
+
+def _is_probe_pause(value: float) -> bool:
+    return value == 0 or SHORTEST_PROBE_S <= value <= LONGEST_PROBE_S
 
 
 _OBJECT: Final = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*"
@@ -164,11 +173,29 @@ SETTINGS: Final = (
         must="seconds, above 0, at most 1000000",
     ),
     Setting(
+        "probe_every",
+        NUMBER,
+        "seconds between two probes of an access token: does WeChat still take it; 0: no probes",
+        top=True,
+        default=0.0,
+        check=_is_probe_pause,
+        must="seconds, 0 or from 60 to 86400",
+    ),
+    Setting(
         "js_config_ticket",
         SWITCH,
         "whether js-config answers hold `jsapi_ticket` for those who may read tickets",
         top=True,
         default=False,
+    ),
+    Setting(
+        "watch_every",
+        NUMBER,
+        "seconds between two looks at the configuration's files; 0: they are not looked at",
+        top=True,
+        default=5.0,
+        check=_is_pause,
+        must="seconds, 0 or from 0.1 to 1000000",
     ),
     Setting(
         "hooks",

@@ -98,15 +98,13 @@ class Account:
     ) -> None:
         if kind not in get_args(Kind):
             raise ConfigError(f"account {appid}: kind must be 'service' or 'mini', not {kind!r}")
-        if not (secret is None or (isinstance(secret, str) and secret)):
-            raise ConfigError(f"account {appid}: secret must be a word")
         if not is_whole(daily_quota) or daily_quota < 0:
             raise ConfigError(f"account {appid}: daily_quota must be a whole number, not {daily_quota!r}")
         if ticket_age is not None and duration(ticket_age, "ticket_age") >= SLOT:
             raise ConfigError(f"account {appid}: ticket_age must be below {SLOT} seconds")
         self.appid = appid
         self.kind = kind
-        self._secret = secret
+        self._secret = None if secret is None else _checked(appid, secret)
         self._networks = _networks(appid, whitelist)
         self.old = OldEndpoint(issue, overlap)
         self.stable = StableEndpoint(issue, overlap)
@@ -123,6 +121,14 @@ class Account:
     def knows(self, secret: object) -> bool:
         """Whether this is the account's secret."""
         return self._secret is None or secret == self._secret
+
+    def reset_secret(self, secret: str) -> None:
+        """Give it another secret; the old one is wrong at once, and what was issued lives on.
+
+        Raises:
+            ConfigError: that is no secret.
+        """
+        self._secret = _checked(self.appid, secret)
 
     def lists(self, peer: str) -> bool:
         """Whether the whitelist lets this address call."""
@@ -176,6 +182,12 @@ class Account:
             "stable": self._stable_day.used(now),
             "forced": self._forced_day.used(now),
         }
+
+
+def _checked(appid: str, secret: object) -> str:
+    if isinstance(secret, str) and secret:
+        return secret
+    raise ConfigError(f"account {appid}: secret must be a word")
 
 
 def _networks(

@@ -14,6 +14,7 @@ is wrong gets 400 and `{"error": …}`, an unknown path or method 404.
     POST /sandbox/fault                  {"kind": "errcode", "errcode": -1, "path": …, "times": 3, …}
     POST /sandbox/heal                   removes all faults
     POST /sandbox/revoke                 {"token": …} kills a token
+    POST /sandbox/reset-secret           {"appid": …, "secret": …} makes the old secret wrong
     POST /sandbox/outside-fetch          {"appid": …, "endpoint": "token", "force": false}
 
 The arguments are those of the methods of `Sandbox` with the same names, and of `Fault`.
@@ -55,6 +56,7 @@ class Control:
             ("POST", "fault"): self._fault,
             ("POST", "heal"): self._heal,
             ("POST", "revoke"): lambda given: {"revoked": sandbox.revoke(**given)},
+            ("POST", "reset-secret"): self._reset_secret,
             ("POST", "outside-fetch"): self._outside_fetch,
         }
 
@@ -75,6 +77,10 @@ class Control:
 
     def _account(self, given: Mapping[str, Any]) -> dict[str, Any]:
         self._sandbox.add(**given)
+        return {"appid": given["appid"]}
+
+    def _reset_secret(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        self._sandbox.reset_secret(**given)
         return {"appid": given["appid"]}
 
     def _advance(self, given: Mapping[str, Any]) -> dict[str, Any]:

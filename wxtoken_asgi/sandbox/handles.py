@@ -98,6 +98,21 @@ class Handles:
         if self._first is None:
             self._first = (appid, secret)
 
+    def reset_secret(self, appid: str, secret: str) -> None:
+        """Reset an account's secret, as its owner does in WeChat's console: the old one is wrong at once.
+
+        What becomes of tokens that were fetched with the old one is not documented; here they live on.
+
+        Args:
+            appid: whose.
+            secret: the new secret.
+
+        Raises:
+            UnknownAccount: there is no such account.
+            ConfigError: that is no secret.
+        """
+        self._wechat.account(appid).reset_secret(secret)
+
     def advance(self, seconds: float) -> None:
         """Move the sandbox's time on, by `seconds` that are not negative."""
         self.clock.advance(seconds)

@@ -45,6 +45,20 @@ class LastError:
     fingerprint: str = ""
 
 
+class Spending(NamedTuple):
+    """What was spent under one name in the last 24 hours.
+
+    Args:
+        name: of the charge or cost.
+        used: how many.
+        next_in_s: seconds until some of them no longer count.
+    """
+
+    name: str
+    used: int
+    next_in_s: float
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """What a store holds of one credential, with each time as it was left when the store looked.
@@ -60,6 +74,7 @@ class Record:
         error: the last one, until a fetch succeeds.
         fence: the number of the last lease granted.
         state: opaque to the store.
+        spent: what was spent in the last 24 hours, by name; what was not is left out.
     """
 
     credential: Credential
@@ -72,6 +87,11 @@ class Record:
     error: LastError | None = None
     fence: int = 0
     state: str = field(default="", repr=False)
+    spent: tuple[Spending, ...] = ()
+
+    def used(self, name: str) -> int:
+        """How many were spent under this name in the last 24 hours."""
+        return next((spending.used for spending in self.spent if spending.name == name), 0)
 
     @property
     def good(self) -> bool:
@@ -96,6 +116,13 @@ class Charge(NamedTuple):
 
     name: str
     limit: int
+
+
+class Cost(NamedTuple):
+    """What a fetch has cost beyond what its claim was charged: so many under `name`, without a limit."""
+
+    name: str
+    number: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +212,7 @@ class Commit:
         ask_in_s: seconds until it is due.
         asked: it was asked for.
         refund: names of charges to give back.
+        costs: what else was spent; counted once for each lease, and only if the commit is taken.
         refused: what becomes of the stored value if this commit comes too late; None: nothing.
         state: opaque.
     """
@@ -196,6 +224,7 @@ class Commit:
     ask_in_s: float
     asked: bool = False
     refund: tuple[str, ...] = ()
+    costs: tuple[Cost, ...] = ()
     refused: Cut | None = None
     state: str = field(default="", repr=False)
 
@@ -219,6 +248,7 @@ class Fail:
         error: why; None: nothing was wrong (the lease is given back).
         asked: it was asked for.
         refund: names of charges to give back.
+        costs: what else was spent; counted once for each lease.
         cut: how far the held value is still trusted; None: as before.
     """
 
@@ -228,6 +258,7 @@ class Fail:
     error: LastError | None = None
     asked: bool = False
     refund: tuple[str, ...] = ()
+    costs: tuple[Cost, ...] = ()
     cut: Cut | None = None
 
 

@@ -28,11 +28,18 @@ def room_in(buckets: Buckets, limit: int, now_s: float) -> float:
     return float((WINDOW_H + 1) * HOUR_S)
 
 
-def spend(buckets: Buckets, now_s: float) -> Buckets:
-    """One more, and what no longer counts dropped."""
+def eased_in(buckets: Buckets, now_s: float) -> float:
+    """Seconds until fewer count than now; 0: none does."""
+    first = int(now_s // HOUR_S) - WINDOW_H
+    oldest = min((hour for hour in buckets if hour >= first), default=None)
+    return 0.0 if oldest is None else (oldest + WINDOW_H + 1) * HOUR_S - now_s
+
+
+def spend(buckets: Buckets, now_s: float, count: int = 1) -> Buckets:
+    """So many more, and what no longer counts dropped."""
     hour = int(now_s // HOUR_S)
-    kept = {h: count for h, count in buckets.items() if h >= hour - WINDOW_H}
-    return kept | {hour: kept.get(hour, 0) + 1}
+    kept = {h: spent for h, spent in buckets.items() if h >= hour - WINDOW_H}
+    return kept | {hour: kept.get(hour, 0) + count}
 
 
 def refund(buckets: Buckets) -> Buckets:

@@ -17,12 +17,14 @@ from wxtoken_asgi.stores.contract import (
     Claim,
     Claimed,
     Commit,
+    Cost,
     Cut,
     Fail,
     Granted,
     LastError,
     Newer,
     Record,
+    Spending,
     Spent,
     Supply,
     Wait,
@@ -77,6 +79,7 @@ class Row:
             error=self.error,
             fence=self.fence,
             state=self.state,
+            spent=self._spending(now) if self.budgets else (),
         )
 
     def due_at(self) -> float:
@@ -118,6 +121,8 @@ class Row:
         if commit.fence < self.fence:
             self._cut(commit.refused if commit.value != self.value else None, now)
             return False
+        if commit.fence != self.ended:
+            self._count(commit.costs, now)
         self._end_lease(commit.fence, commit.refund)
         self._write(commit, now)
         if commit.asked:
@@ -128,6 +133,7 @@ class Row:
         """End the lease, with a back-off if there is an error."""
         if fail.fence < self.fence or fail.fence == self.ended:
             return
+        self._count(fail.costs, now)
         self._end_lease(fail.fence, fail.refund)
         self._cut(fail.cut, now)
         if fail.asked:
@@ -205,6 +211,17 @@ class Row:
         for name in set(refund).intersection(self.charged):
             self.budgets[name] = ledger.refund(self.budgets[name])
         self.charged = tuple(name for name in self.charged if name not in refund)
+
+    def _count(self, costs: tuple[Cost, ...], now: float) -> None:
+        for name, number in costs:
+            self.budgets[name] = ledger.spend(self.budgets.get(name, {}), now, number)
+
+    def _spending(self, now: float) -> tuple[Spending, ...]:
+        every = (
+            Spending(name, ledger.used(buckets, now), ledger.eased_in(buckets, now))
+            for name, buckets in sorted(self.budgets.items())
+        )
+        return tuple(spending for spending in every if spending.used)
 
     def _write(self, fetched: Commit | Supply, now: float) -> None:
         if fetched.value != self.value or self.version == 0:

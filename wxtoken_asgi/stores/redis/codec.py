@@ -22,6 +22,7 @@ from wxtoken_asgi.stores.contract import (
     LastError,
     Newer,
     Record,
+    Spending,
     Spent,
     Supply,
     Wait,
@@ -77,6 +78,7 @@ def of_commit(commit: Commit) -> str:
         "fence": commit.fence,
         "asked": commit.asked,
         "refund": commit.refund,
+        "costs": commit.costs or None,
         "refused": _cut(commit.refused),
     })  # fmt: skip
 
@@ -89,6 +91,7 @@ def of_fail(fail: Fail) -> str:
         "error_for": None if fail.error is None else fail.error.fingerprint or None,
         "asked": fail.asked,
         "refund": fail.refund,
+        "costs": fail.costs or None,
         "cut": _cut(fail.cut),
     })  # fmt: skip
 
@@ -129,7 +132,7 @@ def _error(error: LastError) -> str:
 
 def to_record(credential: Credential, answer: Sequence[Any]) -> Record:
     """What the scripts tell of a record."""
-    version, value, ttl, ask, wait, attempts, error, fence, state = answer
+    version, value, ttl, ask, wait, attempts, error, fence, state, spent = answer
     return Record(
         credential,
         version=int(version),
@@ -141,7 +144,12 @@ def to_record(credential: Credential, answer: Sequence[Any]) -> Record:
         error=None if error is False else LastError(*json.loads(error)),
         fence=int(fence),
         state=state,
+        spent=_spent(spent) if spent else (),
     )
+
+
+def _spent(answer: Sequence[Any]) -> tuple[Spending, ...]:
+    return tuple(sorted(Spending(name, used, seconds(eased_in)) for name, used, eased_in in answer))
 
 
 def to_claimed(claim: Claim, answer: Sequence[Any]) -> Claimed:

@@ -5,6 +5,9 @@ local function take(row, commit)
     end
     return 0
   end
+  if commit.fence ~= row.ended then
+    add_costs(row, commit.costs)
+  end
   end_lease(row, commit.fence, commit.refund)
   write(row, commit)
   if commit.asked then

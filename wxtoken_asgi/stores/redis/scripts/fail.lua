@@ -2,6 +2,7 @@ local function take(row, fail)
   if fail.fence < row.fence or fail.fence == row.ended then
     return
   end
+  add_costs(row, fail.costs)
   end_lease(row, fail.fence, fail.refund)
   cut(row, fail.cut)
   if fail.asked then

@@ -29,15 +29,29 @@ local function room_in(buckets, limit)
   return (WINDOW + 1) * HOUR
 end
 
-local function spent(buckets)
-  local this = hour_now()
-  local kept = {}
+-- What counts now, and when less of it will: 0, 0 if nothing does.
+local function usage(buckets)
+  local first = hour_now() - WINDOW
+  local used, oldest = 0, nil
   for hour, count in pairs(buckets) do
-    if tonumber(hour) >= this - WINDOW then
-      kept[hour] = count
+    hour = tonumber(hour)
+    if hour >= first then
+      used = used + count
+      oldest = math.min(oldest or hour, hour)
     end
   end
-  kept[int(this)] = (kept[int(this)] or 0) + 1
+  return used, oldest and (oldest + WINDOW + 1) * HOUR - now or 0
+end
+
+local function spent(buckets, count)
+  local this = hour_now()
+  local kept = {}
+  for hour, number in pairs(buckets) do
+    if tonumber(hour) >= this - WINDOW then
+      kept[hour] = number
+    end
+  end
+  kept[int(this)] = (kept[int(this)] or 0) + (count or 1)
   return kept
 end
 

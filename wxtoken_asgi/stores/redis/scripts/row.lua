@@ -81,11 +81,40 @@ local function left(at)
   return math.max(at - now, 0)
 end
 
+local function decoded(text)
+  return text and cjson.decode(text) or {}
+end
+
+local function spending(row)
+  if not row.budgets then
+    return false
+  end
+  local every = {}
+  for name, buckets in pairs(cjson.decode(row.budgets)) do
+    local used, eased_in = usage(buckets)
+    if used > 0 then
+      every[#every + 1] = {name, used, int(eased_in)}
+    end
+  end
+  return #every > 0 and every
+end
+
 local function record(row)
   return {
     int(row.version), row.value or false, int(left(row.ends_at)), int(left(row.ask_at)),
-    int(left(row.wait_until)), row.attempts, row.error or false, int(row.fence), row.state or '',
+    int(left(row.wait_until)), row.attempts, row.error or false, int(row.fence), row.state or '', spending(row),
   }
+end
+
+local function add_costs(row, costs)
+  if not costs then
+    return
+  end
+  local budgets = decoded(row.budgets)
+  for _, cost in ipairs(costs) do
+    budgets[cost[1]] = spent(budgets[cost[1]] or {}, cost[2])
+  end
+  row.budgets = cjson.encode(budgets)
 end
 
 local function trust(row, ends, ask)
@@ -118,10 +147,6 @@ local function look(key)
   local row = load(key)
   lapse(row)
   return row
-end
-
-local function decoded(text)
-  return text and cjson.decode(text) or {}
 end
 
 local function end_lease(row, fence, refund)

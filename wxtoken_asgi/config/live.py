@@ -1,0 +1,193 @@
+"""A configuration that goes with its files: a changed one is put in force while the service runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import fields, replace
+from types import MappingProxyType
+from typing import Any, Final
+
+import anyio
+import anyio.to_thread
+from anyio.lowlevel import EventLoopToken, current_token
+
+from wxtoken_asgi.config import Config, load
+from wxtoken_asgi.config.files import Files, State
+from wxtoken_asgi.errors import ConfigError
+from wxtoken_asgi.manager import TokenManager
+from wxtoken_asgi.middleware import WxTokenMiddleware
+
+logger = logging.getLogger("wxtoken_asgi")
+
+SETTLE_S: Final = 1.0
+"""Files that have not changed for so long are not being written to."""
+
+RULES: Final = ("trusted", "trusted_proxies", "hosts", "js_config_ticket")
+LIVE: Final = frozenset({"accounts", "api_base", "proxy", "timeout", "watch_every", *RULES})
+"""What takes effect without a restart."""
+
+_NO_FLAGS: Final[Mapping[str, object]] = MappingProxyType({})
+
+
+class LiveConfig:
+    """A configuration in force, and how it follows its files.
+
+    Args:
+        read: reads it, by way of the `Files` that it is given.
+        check: refuses what would not work here.
+        last: what is in force if the files are wrong now.
+        polls: look at the files every `watch_every` seconds; else only when WeChat refuses an account's
+            configuration.
+
+    Raises:
+        ConfigError: the files are wrong, and there is no `last`.
+
+    Attributes:
+        config: the configuration in force.
+        unsettled: the files were changed just now, and may be written to still.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[Files], Config],
+        *,
+        check: Callable[[Config], object] = lambda _: None,
+        last: Config | None = None,
+        polls: bool = True,
+    ) -> None:
+        self._read = read
+        self._check = check
+        self._polls = polls
+        self._files = Files()
+        self._looked: State | None = None
+        self._lock: tuple[EventLoopToken, anyio.Lock] | None = None
+        self._nudge: anyio.Event | None = None
+        self._put: Callable[[Config], Awaitable[None]] | None = None
+        self.unsettled = False
+        try:
+            self.config = read(self._files)
+        except ConfigError as problem:
+            if last is None:
+                raise
+            tell(problem)
+            self.config = last
+
+    def manager(self, **more: Any) -> TokenManager:
+        """Build the manager, which follows the files while it is open; see `Config.manager`."""
+        tokens = self.config.manager(**more)
+        self._follow(tokens, lambda config: tokens.reload(config.accounts))
+        return tokens
+
+    def middleware(self, app: Any = None, **more: Any) -> WxTokenMiddleware:
+        """Build the middleware, which follows the files while its lifespan runs; see `Config.middleware`."""
+        service = self.config.middleware(app, **more)
+        self._follow(service.tokens, lambda config: service.reload(config.accounts, **_rules(config)))
+        return service
+
+    async def reload(self) -> None:
+        """Read the files again, and put what they say in force.
+
+        What takes effect at a restart only is named in a warning.
+
+        Raises:
+            ConfigError: something is wrong; the configuration in force stays.
+        """
+        async with self._alone():
+            config = await anyio.to_thread.run_sync(self.read)
+            if self._put is not None:
+                await self._put(config)
+            self.config = config
+        logger.info("the configuration was reloaded: %d accounts", len(config.accounts))
+
+    async def try_reload(self) -> None:
+        """Reload; what is wrong is one line in the log."""
+        try:
+            await self.reload()
+        except ConfigError as problem:
+            tell(problem)
+
+    def read(self) -> Config:
+        """What the files say now, as far as it can be in force without a restart.
+
+        Raises:
+            ConfigError: something is wrong.
+        """
+        self._files, self._looked, self.unsettled = Files(), None, False
+        said = self._read(self._files)
+        config = replace(self.config, **{name: getattr(said, name) for name in LIVE})
+        self._check(config)
+        waiting = [row.name for row in fields(said) if getattr(said, row.name) != getattr(config, row.name)]
+        if waiting:
+            logger.warning("the configuration: %s will change at the next restart", ", ".join(waiting))
+        return config
+
+    def look(self) -> bool:
+        """Whether the files have changed, and are the same as at the look before: nobody writes to them."""
+        state = self._files.now()
+        changed = state != self._files.then
+        settled = changed and state == self._looked
+        self._looked, self.unsettled = state, changed and not settled
+        return settled
+
+    @property
+    def pause_s(self) -> float:
+        """Seconds until the next look."""
+        if self.unsettled:
+            return SETTLE_S
+        return (self.config.watch_every if self._polls else 0.0) or float("inf")
+
+    async def watch(self) -> None:
+        """Look at the files again and again, and reload when they have changed. It does not end by itself."""
+        while True:
+            self._nudge = self._nudge or anyio.Event()
+            with anyio.move_on_after(self.pause_s):
+                await self._nudge.wait()
+            self._nudge = None
+            if await anyio.to_thread.run_sync(self.look, abandon_on_cancel=True):
+                await self.try_reload()
+
+    def _follow(self, tokens: TokenManager, put: Callable[[Config], Awaitable[None]]) -> None:
+        self._put = put
+        tokens.beside.append(self.watch)
+        tokens.refused.append(self._refused)
+
+    def _refused(self) -> None:
+        """WeChat has refused a secret: perhaps the new one is in its file already."""
+        self._nudge = self._nudge or anyio.Event()
+        self._nudge.set()
+
+    def _alone(self) -> anyio.Lock:
+        """One reload at a time."""
+        here = current_token()
+        if self._lock is None or self._lock[0] != here:
+            self._lock = (here, anyio.Lock())
+        return self._lock[1]
+
+
+def follow(
+    path: str | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, object] = _NO_FLAGS,
+) -> LiveConfig:
+    """Read the configuration, as `load` does, and go with its files.
+
+    Args:
+        path: the file.
+        environ: the environment.
+        overrides: settings of the top.
+
+    Raises:
+        ConfigError: something is wrong.
+    """
+    return LiveConfig(lambda files: load(path, environ=environ, overrides=overrides, files=files))
+
+
+def tell(problem: ConfigError) -> None:
+    """Say why a configuration is not put in force."""
+    logger.error("%s; the configuration before stays in force", problem)
+
+
+def _rules(config: Config) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in RULES}
