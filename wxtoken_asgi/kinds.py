@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from wxtoken_asgi.errors import ConfigError
 from wxtoken_asgi.liveness import ClassicSource, Probe, ProbeSource, StableSource
+from wxtoken_asgi.options import seconds
 from wxtoken_asgi.policy import ClassicPolicy, Policy, ProbePolicy, StablePolicy, TicketPolicy
 from wxtoken_asgi.records import Account
 from wxtoken_asgi.sources import HttpSource, Source
@@ -139,10 +139,9 @@ def with_probes(kinds: Kinds, every_s: float | None) -> Kinds:
     Raises:
         ConfigError: the seconds are none of these.
     """
-    if not every_s:
+    if every_s is None or every_s == 0:
         return kinds
-    if not SHORTEST_PROBE_S <= every_s <= LONGEST_PROBE_S:
-        raise ConfigError(f"probe_every must be 60 to 86400 seconds, or 0 for no probes, not {every_s!r}")
+    seconds("probe_every", every_s, least=SHORTEST_PROBE_S, most=LONGEST_PROBE_S)
 
     def probes(row: tuple[Kind, ...]) -> Iterator[Kind]:
         for kind in row:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
@@ -11,13 +10,12 @@ from typing import Final, Self, cast
 
 import httpx
 
-from wxtoken_asgi import jssdk, policy
+from wxtoken_asgi import jssdk, options, policy
 from wxtoken_asgi.accounts import Accounts
 from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.demand import OnDemand
 from wxtoken_asgi.entries import Entry, Held
 from wxtoken_asgi.errors import (
-    ConfigError,
     HostNotAllowed,
     NoSuchCredential,
     UnknownAccount,
@@ -49,6 +47,9 @@ READ_WAIT_S: Final = 5.0
 REFRESH_WAIT_S: Final = 12.0
 READY_WAIT_S: Final = 5.0
 SHORTEST_LEASE_S: Final = 1.0
+LONGEST_LEASE_S: Final = 3600.0
+LONGEST_ASK_S: Final = 10 * policy.DAY_S
+MOST_FETCHES: Final = 10_000
 SHUTDOWN_FETCH_S: Final = 5.0
 SHUTDOWN_HOOKS_S: Final = 1.0
 SHUTDOWN_STORE_S: Final = 1.0
@@ -115,14 +116,20 @@ class TokenManager:
         self.draining = False
         self.open = False
         self._transport = transport
-        self._registry = Registry(self.accounts, with_probes(kinds, probe_every), namespace)
-        self._ask_every = ask_every
+        self._ask_every = options.seconds("ask_every", ask_every, least=1, most=LONGEST_ASK_S)
+        kinds = with_probes(kinds, probe_every)
+        self._registry = Registry(self.accounts, kinds, options.word("namespace", namespace))
         self._tasks = Tasks()
         self._hooks = Hooks(on_token=on_token, on_ticket=on_ticket, on_error=on_error, tasks=self._tasks)
         self._store_given = store is not None
         self._registry.check(store_given=self._store_given)
         store = store if isinstance(store, Store) else open_store(store or "memory:", clock=self.clock)
-        self._keeper = Keeper(store, self.clock, tasks=self._tasks, lease_s=_lease(lease))
+        self._keeper = Keeper(
+            store,
+            self.clock,
+            tasks=self._tasks,
+            lease_s=options.seconds("lease", lease, least=SHORTEST_LEASE_S, most=LONGEST_LEASE_S),
+        )
         self._refresher = Refresher(
             self._keeper,
             herald=Herald(self._hooks, self.clock),
@@ -131,7 +138,11 @@ class TokenManager:
             ask_every_s=lambda: policy.ask_every(self._ask_every, self._registry.asked_often),
         )
         self._flights = Flights(
-            self._fly, clock=self.clock, tasks=self._tasks, total=fetches, landed=self._landed
+            self._fly,
+            clock=self.clock,
+            tasks=self._tasks,
+            total=options.count("fetches", fetches, most=MOST_FETCHES),
+            landed=self._landed,
         )
         self._waiter = Waiter(self._flights, self.clock)
         self._demand = OnDemand(self._keeper, self._flights)
@@ -395,13 +406,3 @@ class TokenManager:
 @asynccontextmanager
 async def _borrowed(weixin: Weixin) -> AsyncIterator[Weixin]:
     yield weixin
-
-
-def _lease(seconds: float) -> float:
-    if (
-        isinstance(seconds, (int, float))
-        and not isinstance(seconds, bool)
-        and SHORTEST_LEASE_S <= seconds < math.inf
-    ):
-        return float(seconds)
-    raise ConfigError(f"lease must be a number of seconds, 1 or more, not {seconds!r}")

@@ -13,6 +13,7 @@ from wxtoken_asgi.errors import ConfigError
 
 DEFAULT_API_BASE = "https://api.weixin.qq.com"
 
+MOST_CALLS = 1_000_000_000
 _NAME = re.compile(r"[\w.-]{1,64}")
 _APPID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -62,7 +63,7 @@ class Account:
         self._check("secret", _is_text(self.secret) and _is_word(self.secret), "the AppSecret, in ASCII")
         self._check("endpoint", _is_text(self.endpoint), "'stable' or 'token'")
         self._check("js_domains", all(map(_is_domain, self.js_domains)), "hosts such as www.example.com")
-        self._check("daily_quota", _is_count(self.daily_quota), "a whole number above 0")
+        self._check("daily_quota", _is_count(self.daily_quota), f"a whole number from 1 to {MOST_CALLS}")
         self._check("api_base", _is_api_base(self.api_base), "an https:// address (http:// only on loopback)")
         self._check("proxy", self.proxy is None or _is_proxy(self.proxy), "a http, https or socks5 address")
         self._check(
@@ -124,7 +125,7 @@ def _is_number(value: object) -> bool:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_CALLS
 
 
 def _is_domain(value: str) -> bool:

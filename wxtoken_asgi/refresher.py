@@ -189,6 +189,7 @@ class Refresher:
         )
 
     async def _fetch(self, attempt: _Attempt) -> bool:
+        entry = attempt.entry
         begun = self._clock.monotonic()
         left_s = self._keeper.left(attempt.permit, FETCH_S / LEASE_S)
         if left_s <= 0:
@@ -201,7 +202,7 @@ class Refresher:
                 return False
             raise await self._refused(attempt, refusal) from None
         except UpstreamError as lost:
-            error = LastError(lost.cls, f"{attempt.entry}: {lost}")
+            error = LastError(lost.cls, f"{entry}: {lost}")
             cut = self._doubt(attempt, begun) if lost.undecided else None
             raise await self._failed(attempt, error, self._wait_after(attempt, error), cut=cut) from None
         await self._succeeded(attempt, answer)
@@ -315,7 +316,8 @@ class Refresher:
 
     def _doubt(self, attempt: _Attempt, begun: float) -> Cut | None:
         """A call of which nobody knows whether it was carried out: the held value may be doomed."""
-        if not _dooms(attempt.entry, attempt.flight):
+        entry, flight = attempt.entry, attempt.flight
+        if not _dooms(entry, flight):
             return None
         return Cut(policy.OVERLAP_TRUST_S - (self._clock.monotonic() - begun), 0.0)
 

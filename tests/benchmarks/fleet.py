@@ -209,7 +209,7 @@ class Run:
             stack.push_async_exit(tokens)
 
     def _look(self, tokens):
-        for entry in tokens._entries.values():
+        for entry in tokens._registry.entries.values():
             if entry.wanted:
                 held = tokens.fresh(entry)
                 self.figures.looked += 1

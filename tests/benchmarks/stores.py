@@ -50,7 +50,7 @@ def manager(accounts: int, store: Store, namespace: str) -> TokenManager:
 
 
 def wanted(tokens: TokenManager) -> list[Claim]:
-    return [Claim(entry.credential) for entry in tokens._entries.values() if entry.wanted]
+    return [Claim(entry.credential) for entry in tokens._registry.entries.values() if entry.wanted]
 
 
 def commits(claims: list[Claim], granted: list[Granted]) -> list[Commit]:
@@ -101,7 +101,7 @@ async def worker(store: Store, accounts: int, namespace: str, seconds: float) ->
     begun = time.perf_counter()
     async with tokens:
         started = time.perf_counter() - begun
-        assert all(entry.good(tokens.clock) for entry in tokens._entries.values() if entry.wanted)
+        assert all(entry.good(tokens.clock) for entry in tokens._registry.entries.values() if entry.wanted)
         await anyio.sleep(2)
         cpu = time.process_time()
         await anyio.sleep(seconds)

@@ -27,6 +27,9 @@ from .tally import Target, must
 MOST_S: Final = 0.25
 """Processor time that one input may take, on a busy machine; it is mostly a thousandth of it."""
 
+LONGEST: Final = 100_000
+"""Nothing that is read here is longer: neither a request's head nor an answer of WeChat's."""
+
 CANARY: Final = "5ecre7ab1e5ecre7ab1e5ecre7ab1e42"
 WORD: Final = re.compile(r"[A-Za-z0-9_-]{16,1024}")
 
@@ -101,7 +104,7 @@ def _joined(rng: Random, fragments: tuple[str, ...], most: int = 6) -> str:
         parts.insert(rng.randint(0, len(parts)), text(rng, 4, surrogates=True))
     if parts and often(rng, 0.02):
         parts.append(rng.choice(parts) * rng.choice((64, 5000)))
-    return "".join(parts)
+    return "".join(parts)[:LONGEST]
 
 
 # what callers send

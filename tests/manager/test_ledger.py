@@ -181,7 +181,11 @@ async def test_a_daily_quota_that_is_used_up_is_said_loudly_and_goes_on_as_soon_
 ):
     caplog.set_level(logging.INFO, "wxtoken_asgi")
     heard = []
-    async with world.manager(world.account("beta", daily_quota=3), on_error=heard.append) as tokens:
+
+    async def hear(event):
+        heard.append(event)
+
+    async with world.manager(world.account("beta", daily_quota=3), on_error=hear) as tokens:
         await anyio.sleep(5 * HOUR_S)
         calls = ledger(tokens)["calls"]
         assert (calls.used, calls.limit) == (3, 3)

@@ -283,7 +283,7 @@ async def test_tickets_are_kept_fresh_though_nothing_may_be_spent_on_their_token
 
 
 async def test_a_ticket_that_finds_its_token_dead_too_soon_finds_it_again_later(strict):
-    async with strict.manager(strict.account("beta"), ask_every=100_000) as tokens:
+    async with strict.manager(strict.account("beta")) as tokens:
         await tokens.jsapi_ticket("beta")
         for _ in range(8):
             dead = await tokens.access_token("beta")

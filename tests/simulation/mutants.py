@@ -126,7 +126,7 @@ MUTANTS = (
         "        if not _dooms(entry, flight):\n            return None",
         "        if True:\n            return None",
     ),
-    Mutant("budgets are not spent", "refresher.py", "charges=_charges(entry, flight),", "charges=(),"),
+    Mutant("budgets are not spent", "refresher.py", "charges=charges(entry, flight),", "charges=(),"),
     Mutant(
         "a report is not compared", "waiter.py", "if dead is not None and held.value != dead:", "if False:"
     ),

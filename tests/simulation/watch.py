@@ -209,7 +209,7 @@ class Watch:
             if not worker.up or now - worker.disturbed < 60:
                 continue
             tokens: Any = worker.tokens
-            for entry in tokens._entries.values():
+            for entry in tokens._registry.entries.values():
                 held = entry.good(tokens.clock)
                 if held is not None and held.ask_in(tokens.clock) > 120 and entry.flight is None:
                     self._spared[self.world.app(entry.credential), entry.kind.name] = (now, worker.process)
@@ -369,10 +369,10 @@ class Watch:
                 self.states["worker away"] = self.states.get("worker away", 0) + 1
                 continue
             tokens: Any = worker.tokens
-            for entry in tokens._wanted:
+            for entry in tokens._registry.wanted:
                 state = entry.state(tokens.clock).value
                 self.states[state] = self.states.get(state, 0) + 1
-            if tokens.statistics().waiting > self.world.callers + len(tokens._entries) + 1:
+            if tokens.statistics().waiting > self.world.callers + len(tokens._registry.entries) + 1:
                 self.broken("waiting", "more wait than there are callers")
 
     def agree(self) -> None:

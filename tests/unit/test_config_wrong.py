@@ -140,7 +140,7 @@ WRONG_IN_ACCOUNT = [
         "js_domains must be hosts such as www.example.com, not ('http://a.com',)",
     ),
     ("daily_quota = 2000.0", "daily_quota must be a whole number, not a number"),
-    ("daily_quota = 0", "daily_quota must be a whole number above 0, not 0"),
+    ("daily_quota = 0", "daily_quota must be a whole number from 1 to 1000000000, not 0"),
     ("api_base = 1", "api_base must be text in quotes, not a whole number"),
     (
         'api_base = "ftp://h"',

@@ -103,7 +103,7 @@ def test_each_cause_is_said_in_words_of_its_own_and_without_a_secret(cause, dest
     assert words not in others
     if cause is Cause.OUTSIDE_FETCH:
         assert ACCOUNT.appid in words
-        assert ("stable" in words) == destructive
+        assert ('endpoint = "stable"' in words) == destructive
         assert ("force_refresh" in words) != destructive
 
 

@@ -8,6 +8,7 @@ import logging
 import socket
 import threading
 import traceback
+import tracemalloc
 
 import anyio
 import httpx
@@ -220,6 +221,20 @@ async def test_a_compressed_answer_is_read_and_a_broken_one_is_undecided():
         lambda _: httpx.Response(200, headers=headers, stream=_Bytes(b"\x1f\x8b\xffbroken"))
     )
     error = await trouble(broken)
+    assert (error.cls, error.undecided) == ("transient", True)
+
+
+@pytest.mark.parametrize(("coding", "rounds"), [("gzip", 1), ("gzip, gzip, gzip", 3), ("x-gzip", 1)])
+async def test_a_small_answer_that_unpacks_to_a_huge_one_is_refused_before_it_is_unpacked(coding, rounds):
+    body = b" " * (32 * 1024 * 1024)
+    for _ in range(rounds):
+        body = gzip.compress(body)
+    headers = {"content-encoding": coding}
+    bomb = httpx.MockTransport(lambda _: httpx.Response(200, headers=headers, stream=_Bytes(body)))
+    tracemalloc.start()
+    error = await trouble(bomb)
+    assert tracemalloc.get_traced_memory()[1] < 8 * 1024 * 1024
+    tracemalloc.stop()
     assert (error.cls, error.undecided) == ("transient", True)
 
 
