@@ -266,8 +266,8 @@ class Keeper:
                 continue
             if not committed.taken:
                 logger.warning("%s came too late: another worker has fetched it since", entry)
-            new = entry.adopt(committed.record, said_at)
-            return entry.held if new and committed.taken else None
+            entry.adopt(committed.record, said_at)
+            return _brought(entry, commit, permit) if committed.taken else None
         return self._hold_unsaved(entry, commit, at)
 
     def _hold_unsaved(self, entry: Entry, commit: Commit, at: Moment) -> Held | None:
@@ -345,6 +345,13 @@ class Keeper:
         for record in await self.ask(self.store.restore(records)):
             lost[record.credential].adopt(record, at)
         return True
+
+
+def _brought(entry: Entry, commit: Commit, permit: Permit) -> Held | None:
+    """What is held, if this fetch brought it; news from the store may have told of it before the answer."""
+    held = entry.held
+    own = held is not None and held.version == commit.fence
+    return held if own and commit.value != permit.record.value else None
 
 
 def _aged(commit: Commit, late_s: float) -> Commit:

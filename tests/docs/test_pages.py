@@ -129,7 +129,7 @@ def test_a_public_name_has_a_docstring_and_is_on_the_page(public):
 
 def test_the_public_methods_of_the_manager_are_on_the_page():
     documented = " ".join(row[0] for row in table(DOCS / "python-api.md", "method"))
-    promised = {"access_token", "jsapi_ticket", "js_config", "refresh", "statistics", "ready"}
+    promised = {"access_token", "jsapi_ticket", "js_config", "refresh", "reload", "statistics", "ready"}
     assert set(re.findall(r"`(?:await )?(\w+)", documented)) == promised
     assert all(inspect.getdoc(getattr(TokenManager, method)) for method in promised)
 

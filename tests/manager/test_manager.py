@@ -281,3 +281,28 @@ async def test_an_appid_that_the_kinds_table_lists_nowhere_stays_unknown():
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         wxtoken_asgi.nothing  # noqa: B018
     assert "TokenManager" in dir(wxtoken_asgi)
+
+
+class SlowToAnswer(MemoryStore):
+    """Its news are heard before the answer to the commit that they are about."""
+
+    shared = True
+
+    async def commit(self, commits):
+        answers = await super().commit(commits)
+        await anyio.sleep(1)
+        return answers
+
+
+async def test_the_process_that_fetched_tells_its_hook_once_whatever_it_heard_before(world):
+    told = []
+
+    async def hear(event):
+        told.append(event)
+
+    store = SlowToAnswer(world.clock)
+    async with world.manager(world.account("beta"), store=store, on_token=hear) as tokens:
+        await anyio.sleep(2 * 4400)
+        value = await tokens.access_token("beta")
+    assert len(told) == world.count("token") == 3
+    assert [event.value for event in told][-1] == value
