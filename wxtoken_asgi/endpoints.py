@@ -127,6 +127,7 @@ class Endpoints:
         try:
             entry = self._tokens.entry(app, kind)
             dead = await read_report(receive, entry.kind.field)
+            entry = self._tokens.entry(app, kind)  # a reload meanwhile may have given the name to another
             reply = await self._renewed(app, entry, dead, scope)
         except WxTokenError as error:
             reply = answer_of(error)

@@ -57,6 +57,8 @@ class Entry:
         wait_until: when the back-off ends, by the monotonic clock.
         attempts: failures in a row.
         flight: the fetch that is under way in this process.
+        refusal: what this configuration was refused with, and when its back-off ends; other processes may
+            have another configuration, and another error.
         tried: a first attempt has ended, well or not.
         stumbles: flights of the loop that failed in a row, in this process.
         rests_until: the loop leaves it alone until then, by the monotonic clock.
@@ -72,6 +74,7 @@ class Entry:
     error: LastError | None = None
     wait_until: float = float("-inf")
     attempts: int = 0
+    refusal: tuple[LastError, float] | None = None
     flight: Flight | None = None
     tried: bool = False
     stumbles: int = 0
@@ -135,10 +138,9 @@ class Entry:
         known = held.version if held is not None else 0
         if record.version < known:
             return False
-        self.error, self.attempts = record.error, record.attempts
-        self.wait_until = at.now + record.wait_s
+        self._take_error(record, at)
         self.tried = self.tried or record.value is not None or record.error is not None
-        if record.value is None:
+        if record.value is None or (held is not None and held.lent and not record.good):
             return False
         self.held = Held(
             record.value,
@@ -149,6 +151,15 @@ class Entry:
             ask_at=at.now + record.ask_in_s,
         )
         return record.version > known
+
+    def _take_error(self, record: Record, at: Moment) -> None:
+        """Take over the shared error; what our own configuration was refused with outlives that of others."""
+        error, wait_until, own = record.error, at.now + record.wait_s, self.account.fingerprint
+        if error is None or error.fingerprint == own:
+            self.refusal = None if error is None else (error, wait_until)
+        elif error.fingerprint and self.refusal is not None and self.refusal[0].fingerprint == own:
+            error, wait_until = self.refusal
+        self.error, self.attempts, self.wait_until = error, record.attempts, wait_until
 
     def record(self, clock: Clock) -> Record | None:
         """The held value as a record to restore, if it is good."""

@@ -204,6 +204,10 @@ class Flights:
         try:
             with flight.scope:
                 await self._fly(entry, flight)
+            if flight.scope.cancelled_caught:
+                flight.error = NotReady(
+                    f"{entry}: the manager is closing", account=entry.account.name, retry_in=1.0
+                )
         except WxTokenError as error:
             flight.error = error
             if not flight.asked:  # what was asked for too often does not hold up what is due

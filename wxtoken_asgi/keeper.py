@@ -113,10 +113,11 @@ class Keeper:
     def owner(self) -> str:
         """This process and event loop's name in leases, drawn anew after a fork."""
         here = (os.getpid(), current_token())
-        if self._owner is None or self._owner[0] != here:
-            self._owner = (here, uuid.uuid4().hex)
+        mine = self._owner
+        if mine is None or mine[0] != here:  # another thread's event loop may write its own meanwhile
+            mine = self._owner = (here, uuid.uuid4().hex)
             self.clock.reseed()
-        return self._owner[1]
+        return mine[1]
 
     async def ask(self, operation: Awaitable[T]) -> T:
         """The store's answer, or `StoreError` if it takes too long or fails in a way of its own."""
@@ -323,9 +324,12 @@ class Keeper:
         Raises:
             StoreError: it did not answer.
         """
-        unsaved = list(self.unsaved)
-        await self.restore(unsaved)
-        self.unsaved.difference_update(unsaved)
+        unsaved, self.unsaved = self.unsaved, set()  # what comes meanwhile is for the next time
+        try:
+            await self.restore(list(unsaved))
+        except BaseException:
+            self.unsaved |= unsaved
+            raise
 
     async def restore(self, entries: list[Entry]) -> bool:
         """Put back what the store has lost, as far as it is still good.

@@ -114,7 +114,7 @@ class Loop:
         self._queue_missing(self._registry.wanted)
 
     def replace(self, registry: Registry, new: Iterable[Entry]) -> None:
-        """Keep what this registry has, and nothing else. What another secret was refused is tried again.
+        """Keep what this registry has, and nothing else. What rested under the old rules may be tried now.
 
         Args:
             registry: all that the manager can have from now on.
@@ -123,8 +123,7 @@ class Loop:
         self._registry = registry
         self._turn = cycle(registry.entries.values())
         for entry in registry.entries.values():
-            if entry.outdated:
-                entry.stumbles, entry.rests_until = 0, float("-inf")
+            entry.stumbles, entry.rests_until = 0, float("-inf")  # the store's back-offs hold all the same
         self._new.extend(new)
         self._replaced.set()
 
@@ -293,7 +292,8 @@ class Loop:
             try:
                 await self._load([entry.credential for entry in new])
             finally:
-                self._queue_missing(self._registry.wanted)
+                lent = (entry for entry in new if entry.held is not None and not entry.wanted)
+                self._queue_missing([*self._registry.wanted, *lent])
                 self.wake()
 
     async def _catch_up(self) -> None:

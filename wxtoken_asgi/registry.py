@@ -34,12 +34,23 @@ class Registry:
         accounts: the accounts.
         entries: all entries, by credential.
         found: the entries of each kind, by account name and by appid.
+        leaving: entries that are gone, but of which a fetch was under way: if they come back, it is theirs.
         wanted: those that are kept fresh from the start.
         asked_often: how many of them are asked for every few minutes: those that WeChat renews inside a
             window of its own.
     """
 
-    __slots__ = ("_before", "_kinds", "_namespace", "accounts", "asked_often", "entries", "found", "wanted")
+    __slots__ = (
+        "_before",
+        "_kinds",
+        "_namespace",
+        "accounts",
+        "asked_often",
+        "entries",
+        "found",
+        "leaving",
+        "wanted",
+    )
 
     def __init__(
         self, accounts: Iterable[Account], kinds: Kinds, namespace: str, before: Registry | None = None
@@ -50,7 +61,8 @@ class Registry:
         self.wanted: list[Entry] = []
         self._kinds = kinds
         self._namespace = namespace
-        self._before = before.entries if before is not None else {}
+        self._before = before.entries | before.leaving if before is not None else {}
+        self.leaving: dict[Credential, Entry] = {}
         for account in self.accounts:
             self._add(account)
         self.asked_often = sum(entry.kind.policy.window_s > 0 for entry in self.wanted)
@@ -119,6 +131,11 @@ class Registry:
             self.settle(entry)
         for entry in new:
             self._lend(entry, now)
+        self.leaving = {
+            key: entry
+            for key, entry in self._before.items()
+            if key not in self.entries and entry.flight is not None
+        }
         self._before = {}
         return new
 

@@ -15,6 +15,7 @@ from wxtoken_asgi.errors import (
     NoSuchCredential,
     NotReady,
     TooManyWaiting,
+    UnknownAccount,
     UpstreamRefused,
     UpstreamTimeout,
     WxTokenError,
@@ -25,7 +26,7 @@ from wxtoken_asgi.troubles import trouble
 
 MOST_WAITING: Final = 10_000
 REST_S: Final = 1.0
-_FINAL: Final = (UpstreamRefused, BudgetSpent, NoSuchCredential)
+_FINAL: Final = (UpstreamRefused, BudgetSpent, NoSuchCredential, UnknownAccount)
 
 
 class Waiter:

@@ -7,7 +7,7 @@ import threading
 
 import anyio
 
-from wxtoken_asgi import NotReady, TokenManager, WrongLoop
+from wxtoken_asgi import NotReady, TokenManager, WrongLoop, WxTokenError
 from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.flights import Flight
 from wxtoken_asgi.stores import MemoryStore
@@ -234,3 +234,22 @@ async def test_a_flight_that_was_replaced_by_another_loops_leaves_that_one_alone
     entry.flight = other = Flight(mine.reason, seen=0, blind=False, urgent=True)
     await mine.done.wait()
     assert entry.flight is other
+
+
+async def test_a_refresh_that_the_end_cuts_off_is_no_success(world):
+    async with anyio.create_task_group() as group:
+        errors = []
+
+        async def refresh(tokens):
+            try:
+                await tokens.refresh("beta")
+            except WxTokenError as error:
+                errors.append(type(error))
+
+        async with world.manager(world.account("beta")) as tokens:
+            await tokens.access_token("beta")
+            await anyio.sleep(61)
+            world.sandbox.fail("slow", path="/cgi-bin/token", seconds=9)
+            group.start_soon(refresh, tokens)
+            await anyio.sleep(0.5)
+    assert errors == [NotReady]

@@ -536,3 +536,56 @@ async def test_a_rule_that_a_reload_leaves_out_stays_as_it_is(world):
         await center.service.reload([world.account("alpha")])
         assert (await center.get("/token/alpha", peer="10.0.0.1")).status_code == 200
         assert (await center.get("/token/alpha", peer="127.0.0.1")).status_code == 403
+
+
+async def test_an_account_that_comes_back_during_its_fetch_is_fetched_once(world):
+    async with world.manager(world.account("beta")) as tokens:
+        entry = tokens.entry("beta", "access_token")
+        await tokens.access_token("beta")
+        world.sandbox.fail("slow", path="/cgi-bin/token", seconds=3)
+        await anyio.sleep(entry.held.ask_in(world.clock) + 1.5)
+        assert entry.flight is not None
+        await tokens.reload([])
+        await tokens.reload([world.account("beta")])
+        assert tokens.entry("beta", "access_token") is entry
+        await anyio.sleep(20)
+        assert world.count("token") == 2
+        assert world.sandbox.accepts(await tokens.access_token("beta"))
+
+
+async def test_what_the_store_has_of_long_ago_does_not_replace_what_the_other_endpoint_lends(world):
+    store = MemoryStore(world.clock)
+    async with world.manager(world.account("beta", endpoint="stable"), store=store) as tokens:
+        await tokens.access_token("beta")
+    world.clock.slept += 8000
+    async with world.manager(world.account("beta"), store=store) as tokens:
+        lent = await tokens.access_token("beta")
+        world.sandbox.fail("errcode", errcode=-1, times=None)
+        await tokens.reload([world.account("beta", endpoint="stable")])
+        await anyio.sleep(30)
+        assert await tokens.access_token("beta") == lent
+        world.sandbox.heal()
+        await anyio.sleep(400)
+        assert await tokens.access_token("beta") != lent
+
+
+async def test_a_ticket_that_the_other_endpoint_lends_is_asked_for_soon(world):
+    async with world.manager(world.account("beta")) as tokens:
+        await tokens.jsapi_ticket("beta")
+        await tokens.reload([world.account("beta", endpoint="stable")])
+        await anyio.sleep(30)
+        assert world.count("ticket/getticket") == 2
+        assert not tokens.entry("beta", "jsapi_ticket").held.lent
+
+
+async def test_a_larger_daily_quota_is_used_at_once(world):
+    account = world.account("beta", daily_quota=1)
+    async with world.manager(account) as tokens:
+        entry = tokens.entry("beta", "access_token")
+        before = await tokens.access_token("beta")
+        await anyio.sleep(entry.held.ask_in(world.clock) + 60)
+        assert world.count("token") == 1
+        await tokens.reload([world.account("beta", daily_quota=10)])
+        await anyio.sleep(60)
+        assert world.count("token") == 2
+        assert await tokens.access_token("beta") != before

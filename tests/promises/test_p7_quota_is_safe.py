@@ -132,3 +132,17 @@ async def test_attempts_are_spaced_and_never_a_hot_loop(world):
     gaps = [later - earlier for earlier, later in itertools.pairwise(at)]
     assert min(gaps) >= 2.0
     assert max(gaps) <= 60 * 1.3 + 2
+
+
+async def test_two_configurations_that_are_both_refused_do_not_try_in_turns(world):
+    """What one host was refused with is not what the other was: each waits for its own back-off."""
+    store = MemoryStore(world.clock)
+    wrong = [world.account("alpha", secret=f"a-wrong-secret-{n}-000000000000000") for n in range(2)]
+    one, two = (world.manager(account, store=store) for account in wrong)
+    async with one, two:
+        for _ in range(40):
+            for tokens in (one, two):
+                with pytest.raises(UpstreamRefused):
+                    await tokens.access_token("alpha")
+            await anyio.sleep(1)
+    assert world.count("stable_token") <= 4

@@ -56,6 +56,10 @@ async def test_calls_are_counted_by_path_and_errcode(control, program, sandbox):
         200,
         {"/cgi-bin/token": {"0": 1, "40125": 1, "40013": 2}, "/cgi-bin/stable_token": {"none": 1}},
     )
+    assert await control("GET", "calls", params={"appid": APPID}) == (
+        200,
+        {"/cgi-bin/token": {"0": 1, "40125": 1}},
+    )
 
 
 async def test_accepts_follows_the_token(control, program):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from support.callers import ask
-from support.launcher import STABLE, TOKEN, Launcher
+from support.launcher import PROBE, STABLE, TOKEN, Launcher
 from support.secrets import Vault, value_shaped
 from support.servers import Service, wait_until
 
@@ -78,9 +78,10 @@ class WeChat:
         return sum(sum(table.get(path, {}).values()) for path in paths)
 
     def calls(self, app: str) -> int:
-        """How many calls came in about an account."""
-        answer = self._service.get("/sandbox/state", params={"appid": self.accounts[app]["appid"]})
-        return int(answer.json()["calls"])
+        """How many calls came in that were to fetch something of an account; trying a token out is none."""
+        params = {"appid": self.accounts[app]["appid"]}
+        table = self._service.get("/sandbox/calls", params=params).json()
+        return sum(sum(codes.values()) for path, codes in table.items() if path != PROBE)
 
     def told(self, token: str) -> Told:
         """What it knows of a token.

@@ -312,7 +312,7 @@ async def test_a_refused_secret_is_looked_for_in_its_file_at_once(place, sandbox
         rewrite(place)
         with pytest.raises(UpstreamRefused):
             await tokens.refresh("alpha")
-        live._refused()  # those that come meanwhile are one
+        live._look_soon()  # those that come meanwhile are one
         await until(lambda: live.config.accounts[0].secret == NEW)
         assert sandbox.accepts(await tokens.refresh("alpha"))
 

@@ -226,6 +226,7 @@ class Supervisor(Multiprocess):
             tell(problem)
             return
         self.config.app = partial(create_app, config)
+        self._look_at = time.monotonic() + self._live.pause_s
         for worker in self.processes:
             pass_on(worker.pid)
 

@@ -63,15 +63,17 @@ class LiveConfig:
         self._looked: State | None = None
         self._lock: tuple[EventLoopToken, anyio.Lock] | None = None
         self._nudge: anyio.Event | None = None
+        self._soon = False
         self._put: Callable[[Config], Awaitable[None]] | None = None
         self.unsettled = False
-        try:
+        if last is None:
             self.config = read(self._files)
+            return
+        self.config = last  # what waits for a restart of the service does so here too
+        try:
+            self.config = self.read()
         except ConfigError as problem:
-            if last is None:
-                raise
             tell(problem)
-            self.config = last
 
     def manager(self, **more: Any) -> TokenManager:
         """Build the manager, which follows the files while it is open; see `Config.manager`."""
@@ -98,6 +100,7 @@ class LiveConfig:
             if self._put is not None:
                 await self._put(config)
             self.config = config
+        self._look_soon()  # by the pause that is in force now
         logger.info("the configuration was reloaded: %d accounts", len(config.accounts))
 
     async def try_reload(self) -> None:
@@ -113,8 +116,11 @@ class LiveConfig:
         Raises:
             ConfigError: something is wrong.
         """
-        self._files, self._looked, self.unsettled = Files(), None, False
-        said = self._read(self._files)
+        files = Files()
+        try:
+            said = self._read(files)
+        finally:  # a look at the same time sees those before or these, and no half of them
+            self._files, self._looked, self.unsettled = files, None, False
         config = replace(self.config, **{name: getattr(said, name) for name in LIVE})
         self._check(config)
         waiting = [row.name for row in fields(said) if getattr(said, row.name) != getattr(config, row.name)]
@@ -124,8 +130,9 @@ class LiveConfig:
 
     def look(self) -> bool:
         """Whether the files have changed, and are the same as at the look before: nobody writes to them."""
-        state = self._files.now()
-        changed = state != self._files.then
+        files = self._files
+        state = files.now()
+        changed = state != files.then
         settled = changed and state == self._looked
         self._looked, self.unsettled = state, changed and not settled
         return settled
@@ -140,22 +147,25 @@ class LiveConfig:
     async def watch(self) -> None:
         """Look at the files again and again, and reload when they have changed. It does not end by itself."""
         while True:
-            self._nudge = self._nudge or anyio.Event()
-            with anyio.move_on_after(self.pause_s):
-                await self._nudge.wait()
-            self._nudge = None
+            self._nudge = anyio.Event()
+            try:
+                with anyio.move_on_after(0 if self._soon else self.pause_s):
+                    await self._nudge.wait()
+            finally:  # the next one may run in another event loop
+                self._nudge, self._soon = None, False
             if await anyio.to_thread.run_sync(self.look, abandon_on_cancel=True):
                 await self.try_reload()
 
     def _follow(self, tokens: TokenManager, put: Callable[[Config], Awaitable[None]]) -> None:
         self._put = put
         tokens.beside.append(self.watch)
-        tokens.refused.append(self._refused)
+        tokens.refused.append(self._look_soon)
 
-    def _refused(self) -> None:
-        """WeChat has refused a secret: perhaps the new one is in its file already."""
-        self._nudge = self._nudge or anyio.Event()
-        self._nudge.set()
+    def _look_soon(self) -> None:
+        """Look now: if WeChat has refused a secret, perhaps the new one is in its file already."""
+        self._soon = True
+        if self._nudge is not None:
+            self._nudge.set()
 
     def _alone(self) -> anyio.Lock:
         """One reload at a time."""

@@ -4,7 +4,7 @@ Everything is below `/sandbox/` and answered in JSON. Only callers on loopback a
 is wrong gets 400 and `{"error": …}`, an unknown path or method 404.
 
     GET  /sandbox/state?appid=…          calls, quotas used, and the current tokens' age and time left
-    GET  /sandbox/calls                  counters: {"/cgi-bin/token": {"0": 3, "45009": 1}, …}
+    GET  /sandbox/calls[?appid=…]        counters: {"/cgi-bin/token": {"0": 3, "45009": 1}, …}
     GET  /sandbox/accepts?token=…        {"accepts": true}: would a protected API take it?
     GET  /sandbox/accepts-ticket?ticket=…
     GET  /sandbox/accepts-signature?appid=…&url=…&noncestr=…&timestamp=…&signature=…
@@ -47,7 +47,7 @@ class Control:
         self._sandbox = sandbox
         self._routes: dict[tuple[str, str], Route] = {
             ("GET", "state"): lambda given: sandbox.state(**given),
-            ("GET", "calls"): lambda _given: sandbox.counts(),
+            ("GET", "calls"): lambda given: sandbox.counts(**given),
             ("GET", "accepts"): lambda given: {"accepts": sandbox.accepts(**given)},
             ("GET", "accepts-ticket"): lambda given: {"accepts": sandbox.accepts_ticket(**given)},
             ("GET", "accepts-signature"): lambda given: {"accepts": sandbox.accepts_signature(**given)},

@@ -207,9 +207,13 @@ class Handles:
         """How many calls came in: all, or those of one path, of one account."""
         return self._ledger.count(path, appid)
 
-    def counts(self) -> dict[str, dict[str, int]]:
-        """Calls by path and by errcode; `"none"` where no WeChat answer went out."""
-        return self._ledger.by_path()
+    def counts(self, appid: str | None = None) -> dict[str, dict[str, int]]:
+        """Calls by path and by errcode; `"none"` where no WeChat answer went out.
+
+        Args:
+            appid: whose; None: all.
+        """
+        return self._ledger.by_path(appid)
 
     def state(self, appid: str) -> dict[str, Any]:
         """An account's calls, quotas used and current tokens, without a secret or a token.

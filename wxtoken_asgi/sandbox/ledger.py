@@ -53,10 +53,12 @@ class Ledger:
             if path in {None, of_path} and appid in {None, of_appid}
         )
 
-    def by_path(self) -> dict[str, dict[str, int]]:
-        """Counts by path and by errcode (`"none"` where no WeChat answer went out)."""
+    def by_path(self, appid: str | None = None) -> dict[str, dict[str, int]]:
+        """Counts by path and errcode (`"none"` where no WeChat answer went out), of one account if given."""
         table: dict[str, dict[str, int]] = {}
-        for (path, _, errcode), number in list(self._counts.items()):
+        for (path, of_appid, errcode), number in list(self._counts.items()):
+            if appid not in {None, of_appid}:
+                continue
             row = table.setdefault(path, {})
             word = "none" if errcode is None else str(errcode)
             row[word] = row.get(word, 0) + number

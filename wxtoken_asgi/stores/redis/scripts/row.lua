@@ -156,9 +156,12 @@ local function end_lease(row, fence, refund)
   for _, name in ipairs(refund or {}) do
     names[name] = true
   end
-  local kept, budgets = {}, nil
+  local kept, given, budgets = {}, {}, nil
   for _, name in ipairs(decoded(row.charged)) do
-    if names[name] then
+    if given[name] then
+      -- said twice, given back once
+    elseif names[name] then
+      given[name] = true
       budgets = budgets or decoded(row.budgets)
       budgets[name] = refunded(budgets[name])
     else
