@@ -14,7 +14,7 @@ from wxtoken_asgi.shortcut import _Plain
 from .chance import bent, blob, often, some, spiced, text
 from .tally import Target, must
 
-MOST_S: Final = 0.25
+MOST_S: Final = 2.0
 """Processor time that one request's headers may take, on a busy machine; it is mostly a thousandth of it."""
 
 STRANGER: Final = "203.0.113.9"

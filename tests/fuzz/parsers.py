@@ -24,7 +24,7 @@ from wxtoken_asgi.routes import checked_prefix, route_path
 from .chance import bent, blob, json_text, json_value, often, some, spiced, text
 from .tally import Target, must
 
-MOST_S: Final = 0.25
+MOST_S: Final = 2.0
 """Processor time that one input may take, on a busy machine; it is mostly a thousandth of it."""
 
 LONGEST: Final = 100_000

@@ -141,7 +141,7 @@ async def test_a_loop_without_a_store_begins_no_more_than_there_are_places(world
         for _ in range(600):
             await anyio.sleep(0.5)
             most = max(most, tokens.statistics().fetching)
-        assert most == 2
+        assert 0 < most <= 2
         assert fleet.sandbox.count() >= 20
 
 
