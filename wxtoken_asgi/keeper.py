@@ -95,6 +95,7 @@ class Keeper:
         self.opened = False
         self.away = False
         self.unsaved: set[Entry] = set()
+        self._alone: set[Entry] = set()
         self._owner: tuple[tuple[int, EventLoopToken], str] | None = None
         self._claims: Batches[Claim, Claimed] = Batches(self._say_claims, tasks)
         self._commits: Batches[Commit, Committed] = Batches(self._say_commits, tasks)
@@ -269,6 +270,8 @@ class Keeper:
                 logger.warning("%s came too late: another worker has fetched it since", entry)
             entry.adopt(committed.record, said_at)
             return _brought(entry, commit, permit) if committed.taken else None
+        if not permit.leased and entry.kind.policy.destructive and self.store.shared:
+            self._alone.add(entry)
         return self._hold_unsaved(entry, commit, at)
 
     def _hold_unsaved(self, entry: Entry, commit: Commit, at: Moment) -> Held | None:
@@ -342,13 +345,25 @@ class Keeper:
         """
         at = self.clock.moment()
         lost = {entry.credential: entry for entry in entries}
-        records = [record for entry in entries if (record := entry.record(self.clock)) is not None]
+        records = [record for entry in entries if (record := self._to_restore(entry)) is not None]
         if not records:
             return False
         logger.warning("%d records that the store does not have are restored", len(records))
         for record in await self.ask(self.store.restore(records)):
             lost[record.credential].adopt(record, at)
+        self._alone.difference_update(entries)
         return True
+
+    def _to_restore(self, entry: Entry) -> Record | None:
+        """What is held, if it is good; what was fetched without a lease is to be replaced soon.
+
+        Other processes may have done the same, and only WeChat knows whose call it heard last: the others'
+        tokens die five minutes after that.
+        """
+        record = entry.record(self.clock)
+        if record is None or entry not in self._alone:
+            return record
+        return replace(record, ttl_s=min(record.ttl_s, policy.OVERLAP_TRUST_S), ask_in_s=0.0)
 
 
 def _brought(entry: Entry, commit: Commit, permit: Permit) -> Held | None:

@@ -385,3 +385,21 @@ async def test_on_demand_a_due_token_of_the_old_endpoint_is_left_alone_too(world
     store.faults["*"] = "away"
     assert await tokens.access_token("beta") == held
     assert world.count("token") == 1
+
+
+async def test_what_was_fetched_without_a_lease_is_replaced_once_the_store_is_back(world, store):
+    """Several may have fetched: only WeChat knows whose token is the last, and the others' die soon."""
+    managers = [world.manager(world.account("beta"), store=store) for _ in range(3)]
+    async with managers[0], managers[1], managers[2]:
+        await managers[0].access_token("beta")
+        await anyio.sleep(60)
+        store.faults["*"] = "away"
+        await anyio.sleep(6800)  # each of them has fetched alone
+        assert world.count("token") == 4
+        store.faults.clear()
+        await anyio.sleep(60)
+        values = {await tokens.access_token("beta") for tokens in managers}
+        assert world.count("token") == 5
+        assert len(values) == 1
+        await anyio.sleep(600)
+        assert world.sandbox.accepts(await managers[0].access_token("beta"))
