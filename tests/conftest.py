@@ -17,8 +17,11 @@ def anyio_backend(request):
 
 
 LONGEST = (
-    "promises/test_p1_",
-    "promises/test_p7_",
+    "two_days",
+    "away_at_every_age",
+    "do_not_exceed_the_fetch",
+    "away_for_a_day",
+    "day_of_hammering",
     "manager/test_fleet.py",
     "ten_thousand_accounts",
     "after_24_hours",
