@@ -27,6 +27,7 @@ class Held:
         ticks_end: when it ends by the clock that does not count a suspended machine's sleep.
         ask_at: when it is due, by the monotonic clock.
         lent: it is the value of the endpoint that the account used before; there is none of this one yet.
+        unleased: it was fetched without a lease, and the store has not seen it yet.
     """
 
     value: str = field(repr=False)
@@ -36,6 +37,7 @@ class Held:
     ticks_end: float
     ask_at: float
     lent: bool = False
+    unleased: bool = False
 
     def left(self, clock: Clock) -> float:
         """Seconds until it ends: the smaller of what the two clocks say, so a step of one does no harm."""

@@ -95,7 +95,6 @@ class Keeper:
         self.opened = False
         self.away = False
         self.unsaved: set[Entry] = set()
-        self._alone: set[Entry] = set()
         self._owner: tuple[tuple[int, EventLoopToken], str] | None = None
         self._claims: Batches[Claim, Claimed] = Batches(self._say_claims, tasks)
         self._commits: Batches[Commit, Committed] = Batches(self._say_commits, tasks)
@@ -270,15 +269,15 @@ class Keeper:
                 logger.warning("%s came too late: another worker has fetched it since", entry)
             entry.adopt(committed.record, said_at)
             return _brought(entry, commit, permit) if committed.taken else None
-        if not permit.leased and entry.kind.policy.destructive and self.store.shared:
-            self._alone.add(entry)
-        return self._hold_unsaved(entry, commit, at)
+        return self._hold_unsaved(entry, commit, at, leased=permit.leased)
 
-    def _hold_unsaved(self, entry: Entry, commit: Commit, at: Moment) -> Held | None:
+    def _hold_unsaved(self, entry: Entry, commit: Commit, at: Moment, *, leased: bool) -> Held | None:
         held = entry.held
         version = held.version if held is not None and held.value == commit.value else commit.fence
         record = Record(entry.credential, version, commit.value, commit.ttl_s, commit.ask_in_s)
         new = entry.adopt(replace(record, spent=entry.spent), at)
+        if new and not leased and entry.held is not None:
+            entry.held = replace(entry.held, unleased=True)
         self.unsaved.add(entry)
         logger.warning("the store is away: %s is held in memory until it is back", entry)
         return entry.held if new else None
@@ -351,7 +350,6 @@ class Keeper:
         logger.warning("%d records that the store does not have are restored", len(records))
         for record in await self.ask(self.store.restore(records)):
             lost[record.credential].adopt(record, at)
-        self._alone.difference_update(entries)
         return True
 
     def _to_restore(self, entry: Entry) -> Record | None:
@@ -361,7 +359,8 @@ class Keeper:
         tokens die five minutes after that.
         """
         record = entry.record(self.clock)
-        if record is None or entry not in self._alone:
+        doubtful = entry.kind.policy.destructive and self.store.shared
+        if record is None or not doubtful or entry.held is None or not entry.held.unleased:
             return record
         return replace(record, ttl_s=min(record.ttl_s, policy.OVERLAP_TRUST_S), ask_in_s=0.0)
 

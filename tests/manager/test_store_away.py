@@ -403,3 +403,28 @@ async def test_what_was_fetched_without_a_lease_is_replaced_once_the_store_is_ba
         assert len(values) == 1
         await anyio.sleep(600)
         assert world.sandbox.accepts(await managers[0].access_token("beta"))
+
+
+async def test_what_becomes_unsaved_while_the_rest_is_saved_is_saved_the_next_time(world, store, monkeypatch):
+    async with world.manager(store=store) as tokens:
+        await tokens.access_token("alpha")
+        keeper, entry = tokens._keeper, tokens.entry("alpha", "access_token")
+        restore = FaultyStore.restore
+
+        async def meanwhile(self, records):
+            keeper.unsaved.add(entry)
+            return await restore(self, records)
+
+        monkeypatch.setattr(FaultyStore, "restore", meanwhile)
+        keeper.unsaved.add(entry)
+        await keeper.save()
+        assert keeper.unsaved == {entry}
+        monkeypatch.undo()
+        await keeper.save()
+        assert keeper.unsaved == set()
+
+
+async def test_an_event_loop_has_a_name_of_its_own_whoever_else_draws_one(world, store, monkeypatch):
+    keeper = world.manager(store=store)._keeper
+    monkeypatch.setattr(world.clock, "reseed", lambda: setattr(keeper, "_owner", (None, "another loop's")))
+    assert keeper.owner != "another loop's"

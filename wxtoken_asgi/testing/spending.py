@@ -88,6 +88,11 @@ class SpendingRules(StoreStage):
         committed = await one.commit(fence, refund=("asked",), costs=(Cost("probes"),))
         assert used(committed.record) == {"calls": 1, "probes": 1}
 
+    async def test_what_was_charged_twice_is_given_back_once(self, one: Worker) -> None:
+        fence = await one.lease(charges=(ASKED, ASKED))
+        committed = await one.commit(fence, refund=("asked", "asked"))
+        assert used(committed.record) == {"asked": 1}
+
     async def test_costs_leave_less_room_for_charges(self, one: Worker) -> None:
         await one.fail(await one.lease(), error=None, wait_s=0, costs=(Cost("asked", 3),))
         spent = await one.claim(charges=(ASKED,))
