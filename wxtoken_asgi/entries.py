@@ -26,6 +26,7 @@ class Held:
         end: when it ends by the monotonic clock.
         ticks_end: when it ends by the clock that does not count a suspended machine's sleep.
         ask_at: when it is due, by the monotonic clock.
+        life_end: when it would have ended by the monotonic clock, had its trust never been cut.
         lent: it is the value of the endpoint that the account used before; there is none of this one yet.
         unleased: it was fetched without a lease, and the store has not seen it yet.
     """
@@ -36,6 +37,7 @@ class Held:
     end: float
     ticks_end: float
     ask_at: float
+    life_end: float = float("-inf")
     lent: bool = False
     unleased: bool = False
 
@@ -46,6 +48,16 @@ class Held:
     def ask_in(self, clock: Clock) -> float:
         """Seconds until it is due; negative once it is."""
         return self.ask_at - clock.monotonic()
+
+    def outlived(self, record: Record, at: Moment) -> bool:
+        """Whether this has ended, and a record's value was fetched after it, whatever the versions say.
+
+        Versions grow with the store's time; a store that was emptied while its host's clock was set back
+        begins with lower ones. A value that was there before this one ends before it: that of a store which
+        was rolled back, and which this one may have doomed, is not taken for a new one.
+        """
+        ended = self.end <= at.now or self.wall_end <= at.wall
+        return ended and record.good and at.now + record.ttl_s > self.life_end
 
 
 @dataclass(slots=True, eq=False)
@@ -137,7 +149,7 @@ class Entry:
         """
         self.compared_at, self.spent = at.now, record.spent
         held = self.held
-        known = held.version if held is not None else 0
+        known = held.version if held is not None and not held.outlived(record, at) else 0
         if record.version < known:
             return False
         self._take_error(record, at)
@@ -151,6 +163,7 @@ class Entry:
             end=at.now + record.ttl_s,
             ticks_end=at.ticks + record.ttl_s,
             ask_at=at.now + record.ask_in_s,
+            life_end=_life_end(held, record, at),
         )
         return record.version > known
 
@@ -176,6 +189,11 @@ class Entry:
             ask_in_s=max(held.ask_in(clock), 0.0),
             spent=self.spent,
         )
+
+
+def _life_end(held: Held | None, record: Record, at: Moment) -> float:
+    end = at.now + record.ttl_s
+    return max(end, held.life_end) if held is not None and held.version == record.version else end
 
 
 def wants(account: Account, kind: Kind) -> bool:

@@ -13,6 +13,7 @@
     ├── HostNotAllowed           the page's host is not among the account's `js_domains`
     ├── WrongLoop                the manager is open in another event loop
     └── StoreError               the store cannot be reached or does not answer
+        ├── StoreRefused         the store answers, but will not serve as it is set up, however long one waits
         └── StoreFormatError     the store holds records of a format that this version does not know
 
 No message, `repr` or attribute holds an appsecret, a token or a ticket.
@@ -174,6 +175,10 @@ class StoreError(WxTokenError):
     code = "store_unavailable"
     status = 503
     retry_in = 1.0
+
+
+class StoreRefused(StoreError):
+    """The store answers, but waiting does not help: the password, a right, its certificate or its version."""
 
 
 class StoreFormatError(StoreError):

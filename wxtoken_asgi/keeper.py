@@ -314,7 +314,7 @@ class Keeper:
         records = await self.ask(self.store.read([entry.credential for entry in entries]))
         lost: list[Entry] = []
         for entry, before, record in zip(entries, held, records, strict=True):
-            if before is not None and record.version < before.version:
+            if _lacks(record, before, at):
                 lost.append(entry)
             else:
                 entry.adopt(record, at)
@@ -363,6 +363,11 @@ class Keeper:
         if record is None or not doubtful or entry.held is None or not entry.held.unleased:
             return record
         return replace(record, ttl_s=min(record.ttl_s, policy.OVERLAP_TRUST_S), ask_in_s=0.0)
+
+
+def _lacks(record: Record, before: Held | None, at: Moment) -> bool:
+    """Whether the store has an older value than this process had when it asked."""
+    return before is not None and record.version < before.version and not before.outlived(record, at)
 
 
 def _brought(entry: Entry, commit: Commit, permit: Permit) -> Held | None:

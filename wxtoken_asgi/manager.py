@@ -144,7 +144,7 @@ class TokenManager:
             total=options.count("fetches", fetches, most=MOST_FETCHES),
             landed=self._landed,
         )
-        self._waiter = Waiter(self._flights, self.clock)
+        self._waiter = Waiter(self._flights, self.clock, self._current)
         self._demand = OnDemand(self._keeper, self._flights)
         self._uses = Uses(self._open, self._close)
         self._session: Session | None = None
@@ -353,6 +353,9 @@ class TokenManager:
         if isinstance(flight.error, UpstreamRefused) and entry.error and entry.error.cls == "permanent":
             for tell in self.refused:
                 tell()
+
+    def _current(self, entry: Entry) -> Entry:
+        return self._registry.current(entry)
 
     async def _parent_value(self, entry: Entry, dead: str | None) -> str:
         if dead is not None:

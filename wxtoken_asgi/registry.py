@@ -103,6 +103,10 @@ class Registry:
         """Whether this entry is one of its own."""
         return self.entries.get(entry.credential) is entry
 
+    def current(self, entry: Entry) -> Entry:
+        """The entry of this account and kind: another one, if a reload has changed the account's endpoint."""
+        return self.found.get(entry.kind.name, {}).get(entry.credential.appid, entry)
+
     def gone(self, entry: Entry) -> WxTokenError:
         """What those hear who still wait for an entry that a reload has removed."""
         account = entry.account.name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -35,14 +35,16 @@ class Waiter:
     Args:
         flights: where fetches are begun.
         clock: time.
+        current: the entry that now stands for a credential's account and kind; a reload may exchange it.
 
     Attributes:
         waiting: how many callers wait now.
     """
 
-    def __init__(self, flights: Flights, clock: Clock) -> None:
+    def __init__(self, flights: Flights, clock: Clock, current: Callable[[Entry], Entry]) -> None:
         self._flights = flights
         self._clock = clock
+        self._current = current
         self.waiting = 0
 
     async def wait(self, entry: Entry, within_s: float) -> Held:
@@ -90,6 +92,7 @@ class Waiter:
 
     async def _until_good(self, entry: Entry, scope: anyio.CancelScope) -> Held:
         while True:
+            entry = self._current(entry)
             await self._back_off(entry, scope)
             flight = self._flights.join(entry)
             await flight.done.wait()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from wxtoken_asgi.command import place
-from wxtoken_asgi.errors import ConfigError, StoreError, StoreFormatError
+from wxtoken_asgi.errors import ConfigError, StoreError, StoreFormatError, StoreRefused
 from wxtoken_asgi.stores import MemoryStore
 
 HOME = Path.home()
@@ -132,6 +132,7 @@ def failing(monkeypatch):
 
 
 AWAY = StoreError("store: it is away")
+REFUSES = StoreRefused("store: Redis at h: it wants another user or password")
 OTHER = StoreFormatError("store: its records have format 2")
 
 
@@ -141,6 +142,7 @@ OTHER = StoreFormatError("store: its records have format 2")
         ("redis://h", None, False),
         ("redis://h", AWAY, False),
         ("redis://h", OTHER, True),
+        ("redis://h", REFUSES, True),
         ("sqlite:///f", AWAY, True),
         ("sqlite:///f", OTHER, True),
         ("memory:", None, False),

@@ -12,7 +12,6 @@ from wxtoken_asgi import (
     Account,
     ConfigError,
     HostNotAllowed,
-    NotReady,
     TokenManager,
     UnknownAccount,
     UpstreamRefused,
@@ -214,25 +213,42 @@ async def test_a_fetch_of_an_account_that_is_removed_ends_quietly_and_is_committ
         assert world.count("token") == 1
 
 
-@pytest.mark.parametrize(
-    ("left", "error"), [([], UnknownAccount), ([{"endpoint": "stable"}], NotReady)], ids=["gone", "changed"]
-)
-async def test_whoever_waits_for_what_a_reload_removes_makes_no_further_fetch(world, left, error):
+async def test_whoever_waits_for_what_a_reload_removes_makes_no_further_fetch(world):
     world.sandbox.fail("errcode", path="/cgi-bin/token", errcode=-1, times=None)
     async with world.manager(world.account("beta")) as tokens:
         await anyio.sleep(1)
         begun = anyio.current_time()
 
         async def read():
-            with pytest.raises(error):
+            with pytest.raises(UnknownAccount):
                 await tokens.access_token("beta")
             assert anyio.current_time() - begun < 6
 
         async with anyio.create_task_group() as group:
             group.start_soon(read)
             await anyio.sleep(0.01)
-            await tokens.reload([world.account("beta", **options) for options in left])
+            await tokens.reload([])
             asked = world.count("token")
+        await anyio.sleep(600)
+        assert world.count("token") == asked
+
+
+async def test_whoever_waits_for_a_first_value_gets_that_of_the_endpoint_in_force(world):
+    world.sandbox.fail("errcode", path="/cgi-bin/token", errcode=-1, times=None)
+    async with world.manager(world.account("beta")) as tokens:
+        await anyio.sleep(1)
+        read = []
+
+        async def wait():
+            read.append(await tokens.access_token("beta"))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait)
+            await anyio.sleep(0.01)
+            await tokens.reload([world.account("beta", endpoint="stable")])
+            asked = world.count("token")
+        assert world.sandbox.accepts(read[0])
+        assert world.count("stable_token") == 1
         await anyio.sleep(600)
         assert world.count("token") == asked
 

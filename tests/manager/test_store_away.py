@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import logging
+from dataclasses import replace
 
 import anyio
 import pytest
 
 from wxtoken_asgi import BudgetSpent, ConfigError, StoreError, StoreFormatError, UpstreamRefused
-from wxtoken_asgi.stores.contract import Supply
+from wxtoken_asgi.stores.contract import Record, Supply
 
 from support.faulty_store import FaultyStore
 from support.fleet import Fleet
+from support.virtual import VirtualClock
 
 HOUR = 3600
 
@@ -315,6 +317,45 @@ async def test_a_wiped_store_is_behind_and_is_restored_inside_a_claim(world, sto
     assert new != before
     assert store.calls["restore"] == 1
     assert world.count("token") == 2
+
+
+async def test_a_store_that_begins_anew_in_the_past_is_followed_once_what_was_held_has_ended(world):
+    its_clock = VirtualClock()
+    store = FaultyStore(its_clock)
+    async with (
+        world.manager(world.account("beta"), store=store) as one,
+        world.manager(world.account("beta"), store=store) as other,
+    ):
+        await one.access_token("beta")
+        world.sandbox.fail("errcode", errcode=-1, times=None)
+        await anyio.sleep(2.1 * HOUR)
+        store.inner.wipe()
+        its_clock.wall_offset = -24 * HOUR
+        world.sandbox.heal()
+        await anyio.sleep(120)
+        for _ in range(12):
+            values = {await one.access_token("beta"), await other.access_token("beta")}
+            assert len(values) == 1
+            assert world.sandbox.accepts(values.pop())
+            await anyio.sleep(HOUR)
+        record = (await store.read([one.entry("beta", "access_token").credential]))[0]
+        assert record.version < world.clock.time() * 1000 - 20 * HOUR * 1000
+
+
+async def test_a_store_that_was_rolled_back_to_a_doomed_value_is_not_believed(world, store):
+    tokens = world.manager(world.account("beta"), store=store)
+    await tokens.access_token("beta")
+    entry, clock = tokens.entry("beta", "access_token"), world.clock
+    held = entry.held
+    cut = Record(entry.credential, held.version, held.value, ttl_s=300)
+    entry.adopt(cut, clock.moment())
+    await anyio.sleep(301)
+    before = Record(entry.credential, held.version - 1, "doomed", ttl_s=held.end - clock.monotonic() - 60)
+    after = replace(before, value="new", ttl_s=before.ttl_s + 120)
+    assert not entry.adopt(before, clock.moment())
+    assert entry.good(clock) is None
+    assert entry.adopt(after, clock.moment())
+    assert entry.good(clock).value == "new"
 
 
 async def test_an_asked_for_refresh_of_a_lost_and_ended_value_is_no_hot_loop(world, store):

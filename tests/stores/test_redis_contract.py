@@ -12,7 +12,18 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from wxtoken_asgi.stores import MemoryStore
-from wxtoken_asgi.stores.contract import Charge, Claim, Commit, Cut, Fail, Granted, LastError, Record, Supply
+from wxtoken_asgi.stores.contract import (
+    Charge,
+    Claim,
+    Commit,
+    Cost,
+    Cut,
+    Fail,
+    Granted,
+    LastError,
+    Record,
+    Supply,
+)
 from wxtoken_asgi.stores.redis import RedisStore
 from wxtoken_asgi.stores.redis import store as redis_store
 from wxtoken_asgi.testing import StoreContract
@@ -121,6 +132,7 @@ fingerprints = st.sampled_from(["", "before", "after"])
 errors = st.none() | st.builds(LastError, st.just("permanent"), values, st.none() | st.just(-1), fingerprints)
 charges = st.lists(st.builds(Charge, st.sampled_from(["x", "y"]), st.integers(0, 3)), max_size=2).map(tuple)
 refunds = st.lists(st.sampled_from(["x", "y", "z"]), max_size=2).map(tuple)
+costs = st.lists(st.builds(Cost, st.sampled_from(["x", "died"]), st.integers(1, 3)), max_size=2).map(tuple)
 pasts = st.integers(-1, 2)
 """Which fence or version is meant: the latest granted, one before it, one beyond it."""
 
@@ -137,6 +149,7 @@ commits = st.builds(
     ends,
     asked=st.booleans(),
     refund=refunds,
+    costs=costs,
     refused=cuts,
     state=values,
 )
@@ -148,6 +161,7 @@ fails = st.builds(
     errors,
     asked=st.booleans(),
     refund=refunds,
+    costs=costs,
     cut=cuts,
 )
 records = st.builds(
@@ -226,7 +240,8 @@ class Twins:
 
         times = [round(one, -1) for one in (record.ttl_s, record.ask_in_s, record.wait_s)]
         fixed = (record.value, record.attempts, record.error, record.state)
-        return fixed, times, place(record.version), place(record.fence)
+        spent = [(name, used, round(next_in, -1)) for name, used, next_in in record.spent]
+        return fixed, spent, times, place(record.version), place(record.fence)
 
     async def news(self):
         told = []

@@ -17,6 +17,7 @@ from wxtoken_asgi.stores.contract import (
     Charge,
     Claim,
     Commit,
+    Cost,
     Cut,
     Fail,
     Granted,
@@ -61,6 +62,8 @@ charges = st.lists(st.sampled_from([Charge("asked", 1), Charge("calls", 3)]), un
 prints = st.sampled_from(["", "print-1", "print-2"])
 back = st.integers(0, 3)  # how many leases ago the fence was granted that is named
 refunds = st.sampled_from([(), ("asked",), ("calls", "unheard")])
+spendings = st.builds(Cost, st.sampled_from(["calls", "died"]), st.integers(1, 3))
+costs = st.lists(spendings, max_size=2).map(tuple)
 owners = st.sampled_from(["one", "two"])
 values = st.sampled_from(["value-1", "value-2"])
 times = st.sampled_from([0, 1, 29, 30, 31, 100, 3600, 90_000])
@@ -82,6 +85,7 @@ commits = st.builds(
     seconds,
     asked=st.booleans(),
     refund=refunds,
+    costs=costs,
     refused=cuts,
     state=values,
 )
@@ -93,6 +97,7 @@ fails = st.builds(
     st.sampled_from(ERRORS),
     asked=st.booleans(),
     refund=refunds,
+    costs=costs,
     cut=cuts,
 )
 steps = st.one_of(

@@ -11,7 +11,7 @@ from typing import Final
 
 import anyio
 
-from wxtoken_asgi.errors import ConfigError, StoreError, StoreFormatError
+from wxtoken_asgi.errors import ConfigError, StoreError, StoreFormatError, StoreRefused
 from wxtoken_asgi.stores import Store, open_store
 
 _FILE: Final = "tokens.db"
@@ -93,18 +93,20 @@ def temporary() -> Iterator[str]:
 def try_out(url: str) -> None:
     """Open and close a store before anything is served from it.
 
-    Whatever is wrong with a file ends the start here, for it will not go by itself. A server that is away
-    may be back soon: what is held is served meanwhile.
+    Whatever is wrong with a file ends the start here, for it will not go by itself; so does a server that
+    refuses the password, a right, or speaks no TLS. One that is away may be back soon: what is held is
+    served meanwhile.
 
     Args:
         url: the store's address.
 
     Raises:
-        ConfigError: there is no such store, its file cannot be used, or its records have another format.
+        ConfigError: there is no such store, its file cannot be used, the server refuses, or the records have
+            another format.
     """
     try:
         open_once(url)
-    except StoreFormatError as problem:
+    except (StoreFormatError, StoreRefused) as problem:
         raise ConfigError(str(problem)) from None
     except StoreError as problem:
         if url.startswith("sqlite:"):

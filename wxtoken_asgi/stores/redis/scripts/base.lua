@@ -36,7 +36,7 @@ if not held[1] then -- a new or an emptied store: whoever followed another must 
 elseif call.epoch == meta.epoch and meta.seq < call.seq then -- rolled back: another history begins
   meta.epoch = call.fresh
   meta.seq = call.seq + 1
-  redis.call('HSET', META, 'epoch', meta.epoch)
+  redis.call('HSET', META, 'epoch', meta.epoch, 'seq', int(meta.seq)) -- both, even if a step is found below
   told = true
 end
 
