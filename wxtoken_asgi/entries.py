@@ -9,7 +9,7 @@ from wxtoken_asgi.clock import Clock, Moment
 from wxtoken_asgi.kinds import Kind
 from wxtoken_asgi.policy import State, state_of
 from wxtoken_asgi.records import Account, Credential
-from wxtoken_asgi.stores.contract import LastError, Record, Spending
+from wxtoken_asgi.stores.contract import Commit, LastError, Record, Spending
 
 if TYPE_CHECKING:
     from wxtoken_asgi.flights import Flight
@@ -78,6 +78,8 @@ class Entry:
         rests_until: the loop leaves it alone until then, by the monotonic clock.
         compared_at: when it was last compared with the store, by the monotonic clock.
         spent: what was spent in 24 hours, as the store told then.
+        unsaid: what was fetched without a lease and may have doomed what the store holds, until the store
+            knows; and since when, by the monotonic clock.
     """
 
     account: Account
@@ -95,6 +97,7 @@ class Entry:
     rests_until: float = float("-inf")
     compared_at: float = float("-inf")
     spent: tuple[Spending, ...] = ()
+    unsaid: tuple[Commit, float] | None = None
 
     def __repr__(self) -> str:
         return f"<{self}>"

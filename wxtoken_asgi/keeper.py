@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -85,6 +85,7 @@ class Keeper:
     Attributes:
         opened: the store was opened.
         away: the store did not answer when it was last asked.
+        returns: how often it was back after that.
         unsaved: entries whose held value the store does not know yet.
     """
 
@@ -94,6 +95,7 @@ class Keeper:
         self.lease_s = lease_s
         self.opened = False
         self.away = False
+        self.returns = 0
         self.unsaved: set[Entry] = set()
         self._owner: tuple[tuple[int, EventLoopToken], str] | None = None
         self._claims: Batches[Claim, Claimed] = Batches(self._say_claims, tasks)
@@ -138,6 +140,7 @@ class Keeper:
         if self.away:
             logger.warning("the store is back")
             self.away = False
+            self.returns += 1
         return answer
 
     def _missed(self, error: StoreError) -> StoreError:
@@ -194,6 +197,7 @@ class Keeper:
         """
         at = self.clock.moment()
         try:
+            await self._own_up([entry])
             claimed = await self._claims.ask(claim)
             if isinstance(claimed, Behind) and await self.restore([entry]):
                 at = self.clock.moment()
@@ -278,6 +282,8 @@ class Keeper:
         new = entry.adopt(replace(record, spent=entry.spent), at)
         if new and not leased and entry.held is not None:
             entry.held = replace(entry.held, unleased=True)
+        if not leased and self._dooms(entry):
+            entry.unsaid = (commit, at.now)
         self.unsaved.add(entry)
         logger.warning("the store is away: %s is held in memory until it is back", entry)
         return entry.held if new else None
@@ -309,6 +315,7 @@ class Keeper:
         Raises:
             StoreError: it did not answer.
         """
+        await self._own_up(entries)
         at = self.clock.moment()
         held = [entry.held for entry in entries]
         records = await self.ask(self.store.read([entry.credential for entry in entries]))
@@ -328,10 +335,35 @@ class Keeper:
         """
         unsaved, self.unsaved = self.unsaved, set()  # what comes meanwhile is for the next time
         try:
+            await self._own_up(unsaved)
             await self.restore(list(unsaved))
         except BaseException:
             self.unsaved |= unsaved
             raise
+
+    async def _own_up(self, entries: Iterable[Entry]) -> None:
+        """Tell the store of fetches without a lease, before anything that it says is believed.
+
+        Their versions are made of this host's time, which may be wrong: they do not show which value is the
+        older one. The older one is doomed, and nobody here knows which one that is. So the store takes this
+        one or cuts the one that it has, and in both cases a new one is due.
+
+        Raises:
+            StoreError: it did not answer.
+        """
+        said = [(entry, entry.unsaid) for entry in entries if entry.unsaid is not None]
+        if not said:
+            return
+        at = self.clock.moment()
+        commits = [_doubted(commit, at.now - since) for _, (commit, since) in said]
+        for (entry, told), committed in zip(said, await self.ask(self.store.commit(commits)), strict=True):
+            if entry.unsaid is told:
+                entry.unsaid = None
+            entry.adopt(committed.record, at)
+
+    def _dooms(self, entry: Entry) -> bool:
+        """Whether a fetch of this process alone may doom what others hold."""
+        return entry.kind.policy.destructive and self.store.shared
 
     async def restore(self, entries: list[Entry]) -> bool:
         """Put back what the store has lost, as far as it is still good.
@@ -359,8 +391,7 @@ class Keeper:
         tokens die five minutes after that.
         """
         record = entry.record(self.clock)
-        doubtful = entry.kind.policy.destructive and self.store.shared
-        if record is None or not doubtful or entry.held is None or not entry.held.unleased:
+        if record is None or not self._dooms(entry) or entry.held is None or not entry.held.unleased:
             return record
         return replace(record, ttl_s=min(record.ttl_s, policy.OVERLAP_TRUST_S), ask_in_s=0.0)
 
@@ -375,6 +406,12 @@ def _brought(entry: Entry, commit: Commit, permit: Permit) -> Held | None:
     held = entry.held
     own = held is not None and held.version == commit.fence
     return held if own and commit.value != permit.record.value else None
+
+
+def _doubted(commit: Commit, late_s: float) -> Commit:
+    """What was fetched without a lease so long ago, as it is said once the store is back."""
+    late = _aged(commit, late_s)
+    return replace(late, ttl_s=min(late.ttl_s, policy.OVERLAP_TRUST_S), ask_in_s=0.0)
 
 
 def _aged(commit: Commit, late_s: float) -> Commit:

@@ -23,6 +23,7 @@ from wxtoken_asgi.keeper import Keeper
 from wxtoken_asgi.policy import State
 from wxtoken_asgi.records import Credential
 from wxtoken_asgi.registry import Registry
+from wxtoken_asgi.stores.contract import Changes
 
 logger = logging.getLogger("wxtoken_asgi")
 
@@ -67,6 +68,8 @@ class Loop:
         self._keeper = keeper
         self._flights = flights
         self._cursor = ""
+        self._listening: anyio.CancelScope | None = None
+        self._returns = keeper.returns
         self._spread = keeper.store.shared
         self._resting: list[tuple[float, int, Entry]] = []
         self._turn = cycle(registry.entries.values())
@@ -199,6 +202,7 @@ class Loop:
         except StoreError:
             self._begin_without_store()
             return STORE_AWAY_S
+        self._listen_again()
         entries = self._registry.entries
         known = [entries[key] for key in due.credentials if key in entries]
         ours = [entry for entry in known if self._idle(entry)]
@@ -268,20 +272,32 @@ class Loop:
     # what others changed
 
     async def _follow(self) -> None:
-        store = self._keeper.store
         await self._catch_up()
         while True:
-            with anyio.move_on_after(2 * LONGEST_SLEEP_S) as overdue:
-                changes = await store.changes(self._cursor, LONGEST_SLEEP_S)
-            if overdue.cancelled_caught:
-                msg = "the store does not tell what has changed"
-                raise StoreError(msg)
+            changes = await self._listen()
+            if changes is None:
+                continue
             await self._load(changes.credentials)
             self._cursor = changes.cursor
             if changes.credentials is None:
                 self._queue_missing(self._registry.wanted)
                 self.wake()
             await anyio.sleep(NEWS_PAUSE_S)
+
+    async def _listen(self) -> Changes | None:
+        """The next news, or None if it is to be asked for anew."""
+        returns = self._keeper.returns
+        with anyio.move_on_after(2 * LONGEST_SLEEP_S) as self._listening:
+            return await self._keeper.store.changes(self._cursor, LONGEST_SLEEP_S)
+        if self._keeper.returns > returns:
+            return None
+        raise StoreError("the store does not tell what has changed")
+
+    def _listen_again(self) -> None:
+        """A store that was away and is back may have lost who waits for its news."""
+        if self._keeper.returns > self._returns and self._listening is not None:
+            self._listening.cancel()
+        self._returns = self._keeper.returns
 
     async def _welcome(self) -> None:
         """After a reload: take over what the store holds of new entries, then begin what is missing."""

@@ -78,7 +78,8 @@ class _Attempt:
     def costs(self, cause: Cause | None = None) -> tuple[Cost, ...]:
         """What the store is to count: calls, and a death if there was one."""
         died = () if cause is None else (Cost(cause.value),)
-        return self.tally.costs(names(self.entry, self.flight)) + died
+        charged = names(self.entry, self.flight) if self.permit.leased else ()
+        return self.tally.costs(charged) + died
 
 
 class Refresher:
