@@ -60,7 +60,9 @@ class Worker:
         return self.tokens is not None and self.tokens.open and not self.process.frozen
 
     def begin(self) -> None:
-        """Start a process in this place."""
+        """Start a process in this place; whatever was begun there meanwhile, after another fault, is over."""
+        if self.lives:
+            self.process.kill()
         self.lives += 1
         self.tokens = None
         self.disturbed = trio.current_time()
