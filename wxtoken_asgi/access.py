@@ -1,102 +1,145 @@
-"""Who may read and refresh: networks, proxies, hosts.
+"""Who may do what: clients that are known by a key or by their networks.
 
-The rules, in the order in which a request meets them:
-
-1. The peer is an IP address, in `trusted` or in `trusted_proxies`.
-2. It is no web page's request: no `Origin`, and `Sec-Fetch-Site` absent or `none`.
-3. A trusted proxy says for whom it asks, in one forwarding header at least, and every kind of header that
-   is there leads to a client in `trusted`. Any other peer may name only addresses in `trusted`.
-4. A loopback peer that is no trusted proxy speaks HTTP/1.1 or later and names a host of this machine.
-
-A further forwarding header can therefore only take trust away.
+A request that brings a key is that of the key's client, or nobody's: a wrong key is refused whatever its peer
+may do without one. A request without a key is that of every client that is known by its networks and whose
+networks it comes from (see `wxtoken_asgi.peers`); a web page's request (an `Origin`, or a `Sec-Fetch-Site`
+other than `none`) is nobody's, since a page could use what its reader's address is trusted for.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+import hmac
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from wxtoken_asgi.accounts import Accounts
+from wxtoken_asgi.callers import Caller
+from wxtoken_asgi.clients import READ, TRUSTED, Client, trusted_client
+from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.errors import ConfigError
-from wxtoken_asgi.forwarding import FORWARDING, Address, from_the_right, parse_address
+from wxtoken_asgi.forwarding import FORWARDING
+from wxtoken_asgi.keys import Key, digest_of, sent_key
+from wxtoken_asgi.networks import Networks
+from wxtoken_asgi.peers import REMEMBERED, SIGNS, Pairs, Peer, Peers, lines
 
 DEFAULT_TRUSTED: Final = ("127.0.0.0/8", "::1")
 
-WATCHED: Final = frozenset({b"host", b"origin", b"sec-fetch-site", *FORWARDING})
+WATCHED: Final = frozenset({b"host", b"origin", b"sec-fetch-site", b"authorization", *FORWARDING, *SIGNS})
 """The headers on which trust may hang."""
 
-# Those that are good, not those that are bad: granian writes 1.0 as "1".
-HTTP_1_1_OR_LATER: Final = frozenset({"1.1", "2", "2.0", "3", "3.0"})
-_REMEMBERED = 4096
+MOST_HEADERS: Final = 200
+MOST_WRONG_KEYS: Final = 20
+WRONG_KEYS_S: Final = 60.0
+"""A peer that sends more wrong keys in such a time is told to stop; a right one is heard all the same."""
 
-_PREFIX = re.compile(r"[0-9]{1,3}")
-_HOST = re.compile(
-    r"(\[[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]{1,45}\]|[0-9A-Za-z_][0-9A-Za-z_.-]{0,254})(:[0-9]{0,5})?"
-)
-
-_Pairs = Sequence[Sequence[bytes]]
+_NOBODY: Final = bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
-class Networks:
-    """A set of addresses, as a setting lists them.
+class Known:
+    """A client, made ready.
 
     Args:
-        members: the networks; single addresses are networks of one.
-    """
-
-    members: tuple[IPv4Network | IPv6Network, ...]
-
-    def __contains__(self, address: Address) -> bool:
-        return any(address in network for network in self.members)
-
-    @classmethod
-    def parse(cls, field: str, entries: Sequence[str]) -> Networks:
-        """Read addresses and CIDR; IPv4-mapped ones count as IPv4.
-
-        Args:
-            field: the setting's name, for messages.
-            entries: what it lists.
-
-        Raises:
-            ConfigError: an entry is wrong; the message names field and entry and says what to write.
-        """
-        return cls(tuple(_network(field, entry) for entry in _words(field, entries)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Peer:
-    """What its address alone says of a peer.
-
-    Attributes:
-        name: the address, for messages.
-        direct: it asks for itself; False is a trusted proxy.
-        loopback: it is on this machine.
-        refusal: why it may do nothing, whatever it sends.
+        name: what logs call it.
+        may: its rights.
+        apps: names and appids of the accounts that it may use; None: all.
+        networks: where it must come from; None: from anywhere.
     """
 
     name: str
-    direct: bool = False
-    loopback: bool = False
-    refusal: str | None = None
+    may: frozenset[str]
+    apps: frozenset[str] | None
+    networks: Networks | None
+
+    @property
+    def setting(self) -> str:
+        """Where its networks are written down."""
+        return TRUSTED if self.name == TRUSTED else f"the networks of client {self.name}"
+
+    def allows(self, right: str, app: str) -> bool:
+        """Whether it may do this with this account."""
+        return right in self.may and (self.apps is None or app in self.apps)
+
+
+class Refused(NamedTuple):
+    """Nobody that may ask.
+
+    Args:
+        status: the HTTP status.
+        reason: why, for the log; it quotes no header but valid addresses.
+        caller: who asked, as far as that is known.
+    """
+
+    status: int
+    reason: str
+    caller: Caller
+
+
+class Grant(NamedTuple):
+    """Somebody who may ask.
+
+    Args:
+        clients: those that the caller is; with a key it is one.
+        caller: who asks: the first of them.
+    """
+
+    clients: tuple[Known, ...]
+    caller: Caller
+
+    def allows(self, right: str, app: str) -> Caller | Refused:
+        """Who asks, if one of the clients may do this with this account, or why none may.
+
+        Args:
+            right: what is to be done.
+            app: the account's name or appid, as it was asked for.
+        """
+        for client in self.clients:
+            if client.allows(right, app):
+                return self.caller._replace(client=client.name)
+        names = ", ".join(client.name for client in self.clients)
+        reason = f"client {names} at {self.caller.address} may not {right} this account"
+        return Refused(403, reason, self.caller)
+
+
+class Plain(NamedTuple):
+    """What the short way knows of a peer that is trusted by its address alone.
+
+    Args:
+        strict: it must name this machine as host, and speak HTTP/1.1 or later.
+        client: who it is.
+    """
+
+    strict: bool
+    client: Known
+
+
+@dataclass(slots=True)
+class _Wrong:
+    """How many wrong keys a peer has sent since when."""
+
+    since: float
+    count: int = 0
 
 
 class Access:
-    """Trust by address.
+    """Judges requests.
 
     Args:
-        trusted: addresses and networks that may read and refresh. `0.0.0.0/0` is everybody.
-        trusted_proxies: peers whose forwarding headers are believed, and who must send some. Every
-            address listed here can pretend to be any other.
-        hosts: further names under which callers on loopback reach this machine: as in a `Host` header,
-            without port.
+        trusted: addresses and networks that may do everything. `0.0.0.0/0` is everybody with IPv4, `unix`
+            stands for peers on a Unix socket.
+        trusted_proxies: peers whose forwarding headers are believed, and who must send some. Every address
+            listed here can pretend to be any other.
+        hosts: further names under which callers on this machine reach it: as in a `Host` header, without
+            port.
+        clients: further clients, with keys or known by their networks.
+        accounts: those that clients' `accounts` name; None: none are named.
+        clock: time, for the ends of keys.
 
     Attributes:
-        plain: for the hot path: peers that are trusted if they send no header of `WATCHED` but one `host`,
-            and whether that must be one of `local` and the request HTTP/1.1 or later.
-        local: what such `host` headers have said so far.
+        plain: for the hot path: peers that may read if they send no header of `WATCHED` but one `host`.
+        keyed: for the hot path: by digest, the keys of clients that may read from anywhere.
+        local: what `host` headers have said so far that named this machine.
 
     Raises:
         ConfigError: a setting is wrong; one line that names the field and the entry.
@@ -108,178 +151,151 @@ class Access:
         trusted: Sequence[str] = DEFAULT_TRUSTED,
         trusted_proxies: Sequence[str] = (),
         hosts: Sequence[str] = (),
+        clients: Sequence[Client] = (),
+        accounts: Accounts | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        self._trusted = Networks.parse("trusted", trusted)
-        self._proxies = Networks.parse("trusted_proxies", trusted_proxies)
-        self._hosts = frozenset({"localhost", *(_host_entry(entry) for entry in _words("hosts", hosts))})
-        self._peers: dict[object, _Peer] = {}
-        self.plain: dict[object, bool] = {}
-        self.local: set[bytes] = set()
+        self._clock = clock or Clock()
+        self._peers = Peers(proxies=trusted_proxies, hosts=hosts)
+        every = [trusted_client(trusted), *_checked(clients)]
+        known = {client.name: _known(client, accounts) for client in every}
+        self._by_address = tuple(known[client.name] for client in every if not client.keys)
+        self._by_key = _keys(every, known)
+        self._wrong: dict[object, _Wrong] = {}
+        self.plain: dict[object, Plain] = {}
+        self.keyed = {
+            digest: pair
+            for digest, pair in self._by_key.items()
+            if pair[1].networks is None and READ in pair[1].may
+        }
+        self.local = self._peers.local
 
     def refusal(self, scope: Mapping[str, Any]) -> str | None:
-        """Why this request may not read and refresh.
+        """Why this request is nobody's who may ask for anything; None: it is somebody's."""
+        judged = self.judge(scope)
+        return judged.reason if isinstance(judged, Refused) else None
+
+    def judge(self, scope: Mapping[str, Any]) -> Grant | Refused:
+        """Whose request this is.
 
         Args:
             scope: an ASGI scope of type http.
-
-        Returns:
-            None if it may; else a reason for the log, which quotes no header but valid addresses.
         """
-        try:
-            peer = self._peers[scope["client"][0]]
-        except (KeyError, IndexError, TypeError):
-            peer = self._meet(scope.get("client"))
-        if peer.refusal is not None:
-            return peer.refusal
-        return self._examine(peer, [pair for pair in scope["headers"] if pair[0] in WATCHED], scope)
+        peer = self._peers.meet(scope.get("client"))
+        headers = list(scope["headers"])
+        if len(headers) > MOST_HEADERS:
+            return Refused(
+                431, f"peer {peer.name} sent more than {MOST_HEADERS} headers", Caller(address=peer.name)
+            )
+        seen = [pair for pair in headers if pair[0] in WATCHED]
+        keys = [key for line in lines(seen, b"authorization") if (key := sent_key(line)) is not None]
+        if keys:
+            return self._judge_key(keys, peer, seen, scope)
+        return self._judge_address(peer, seen, scope)
 
-    def _meet(self, client: Any) -> _Peer:
-        """Judge a peer that is not remembered, and remember it."""
-        text = client[0] if client else None
-        address = parse_address(text) if isinstance(text, str) else None
-        if address is None:
-            return _Peer("", refusal="the peer has no IP address, and trusted lists nothing else")
-        if len(self._peers) >= _REMEMBERED:
-            self._peers.clear()
+    def _remember(self, client: Sequence[Any], peer: Peer) -> None:
+        """Let the hot path know a peer that may read."""
+        if peer.address is None or peer.proxy or client[1:2] == (0,):
+            return
+        if len(self.plain) >= REMEMBERED:
             self.plain.clear()
-        peer = self._peers[text] = self._judge(address)
-        if peer.direct:
-            self.plain[text] = peer.loopback
-        return peer
+        for known in self._by_address:
+            if READ in known.may and known.networks is not None and peer.within(known.networks):
+                self.plain[client[0]] = Plain(peer.here, known)
+                return
 
-    def _judge(self, address: Address) -> _Peer:
-        name = str(address)
-        if address in self._proxies:
-            return _Peer(name)
-        if address in self._trusted:
-            return _Peer(name, direct=True, loopback=address.is_loopback)
-        return _Peer(name, refusal=f"peer {name} is not in trusted")
+    # without a key
 
-    def _examine(self, peer: _Peer, seen: _Pairs, scope: Mapping[str, Any]) -> str | None:
-        """What its headers say."""
-        reason = _page_refusal(peer, seen)
-        if reason is not None:
-            return reason
-        chains = {kind: lines for kind in FORWARDING if (lines := _lines(seen, kind))}
-        if not peer.direct:
-            return self._proxy_refusal(peer, chains)
-        reason = self._loopback_refusal(peer, seen, scope) if peer.loopback else None
-        return reason or self._chain_refusal(peer, chains)
+    def _judge_address(self, peer: Peer, seen: Pairs, scope: Mapping[str, Any]) -> Grant | Refused:
+        caller = Caller(address=self._peers.address(peer, seen))
+        reason = None
+        clients: list[Known] = []
+        for client in self._by_address:
+            why = self._peers.refusal(peer, seen, scope, client.networks or Networks(), client.setting)
+            reason = reason or why
+            clients += [client] if why is None else []
+        if not clients:
+            return Refused(403, reason or "", caller)
+        why = _page_refusal(peer, seen)
+        if why is not None:
+            return Refused(403, why, caller)
+        if scope["client"] and scope["client"][0] not in self.plain:
+            self._remember(scope["client"], peer)
+        return Grant(tuple(clients), caller._replace(client=clients[0].name))
 
-    def _proxy_refusal(self, peer: _Peer, chains: Mapping[bytes, list[bytes]]) -> str | None:
-        if not chains:
-            return f"peer {peer.name} is in trusted_proxies, but sent no forwarding header"
-        for kind, lines in chains.items():
-            client = self._client(from_the_right(kind, lines))
-            if client is None or client not in self._trusted:
-                whom = client or "somebody unknown"
-                return f"proxy {peer.name} asks for {whom} in {kind.decode()}, who is not in trusted"
-        return None
+    # with a key
 
-    def _client(self, chain: Iterable[Address | None]) -> Address | None:
-        """The first that is no proxy of ours, and if all are, the one farthest away."""
-        client = None
-        for client in chain:
-            if client is None or client not in self._proxies:
-                break
-        return client
+    def _judge_key(
+        self, keys: Sequence[bytes], peer: Peer, seen: Pairs, scope: Mapping[str, Any]
+    ) -> Grant | Refused:
+        address = self._peers.address(peer, seen)
+        digest = digest_of(keys[0])
+        key, client = self._by_key.get(digest, (Key(_NOBODY), None))
+        right = hmac.compare_digest(key.digest, digest)
+        caller = Caller(client.name if client else "", key.id if client else "", address)
+        if client is None or not right or len(keys) > 1:
+            return self._wrong_key(scope, caller)
+        if key.until is not None and self._clock.time() >= key.until:
+            return Refused(401, f"key {key.id} of client {client.name} has ended", caller)
+        if client.networks is not None:
+            reason = self._peers.refusal(peer, seen, scope, client.networks, client.setting)
+            if reason is not None:
+                return Refused(403, reason, caller)
+        return Grant((client,), caller)
 
-    def _chain_refusal(self, peer: _Peer, chains: Mapping[bytes, list[bytes]]) -> str | None:
-        for kind, lines in chains.items():
-            for address in from_the_right(kind, lines):
-                if address is None or address not in self._trusted:
-                    whom = address or "somebody unknown"
-                    return (
-                        f"peer {peer.name} is not in trusted_proxies, and names {whom} in {kind.decode()}, "
-                        "who is not in trusted"
-                    )
-        return None
-
-    def _loopback_refusal(self, peer: _Peer, seen: _Pairs, scope: Mapping[str, Any]) -> str | None:
-        """Look for signs that a loopback peer asks for another.
-
-        A proxy that is not told to forward the client's address shows it only by HTTP/1.0 (nginx before
-        1.29.7) or by a `Host` that is not ours; so does a web page whose name was rebound to 127.0.0.1.
-        """
-        if scope.get("http_version") not in HTTP_1_1_OR_LATER:
-            return f"peer {peer.name} speaks an HTTP before 1.1, as a proxy not in trusted_proxies may"
-        hosts = _lines(seen, b"host")
-        if len(hosts) != 1:
-            return f"peer {peer.name} sent {'several' if hosts else 'no'} Host headers; see hosts"
-        if not self._is_local(hosts[0]):
-            return f"peer {peer.name} sent a Host that is no loopback address and not in hosts"
-        return None
-
-    def _is_local(self, value: bytes) -> bool:
-        """Whether a `Host` names this machine. Only those that do are remembered: they are few and short."""
-        if value in self.local:
-            return True
-        match = _HOST.fullmatch(value.decode("latin-1"))
-        host = _canonical(match[1]) if match else ""
-        address = parse_address(host.strip("[]"))
-        if host not in self._hosts and (address is None or not address.is_loopback):
-            return False
-        if len(self.local) >= _REMEMBERED:
-            self.local.clear()
-        self.local.add(value)
-        return True
+    def _wrong_key(self, scope: Mapping[str, Any], caller: Caller) -> Refused:
+        """It costs no more than a right one, and whoever sends many is told to stop."""
+        now = self._clock.monotonic()
+        peer = (scope.get("client") or ("",))[0]
+        sent = self._wrong.get(peer)
+        if sent is None or now - sent.since >= WRONG_KEYS_S:
+            if len(self._wrong) >= REMEMBERED:
+                self._wrong.clear()
+            sent = self._wrong[peer] = _Wrong(now)
+        sent.count += 1
+        status = 401 if sent.count <= MOST_WRONG_KEYS else 429
+        return Refused(status, f"{caller.address or 'somebody'} sent a key that nobody has", caller)
 
 
-def _lines(seen: _Pairs, name: bytes) -> list[bytes]:
-    return [pair[1] for pair in seen if pair[0] == name]
+def _checked(clients: Sequence[Client]) -> Sequence[Client]:
+    if not isinstance(clients, (list, tuple)) or not all(isinstance(client, Client) for client in clients):
+        raise ConfigError("clients: must be a list of Client objects")
+    names = [client.name for client in clients]
+    for name in names:
+        if name == TRUSTED:
+            msg = f"client {TRUSTED}: this name stands for the setting trusted; choose another"
+            raise ConfigError(msg)
+        if names.count(name) > 1:
+            msg = f"client {name}: two clients have this name"
+            raise ConfigError(msg)
+    return clients
 
 
-def _page_refusal(peer: _Peer, seen: _Pairs) -> str | None:
+def _known(client: Client, accounts: Accounts | None) -> Known:
+    networks = client.known_networks if client.networks or not client.keys else None
+    apps = None
+    if client.accounts:
+        found = [accounts.get(app) if accounts is not None else None for app in client.accounts]
+        apps = frozenset(word for account in found if account for word in (account.name, account.appid))
+    return Known(client.name, frozenset(client.may), apps, networks)
+
+
+def _keys(clients: Sequence[Client], known: Mapping[str, Known]) -> dict[bytes, tuple[Key, Known]]:
+    found: dict[bytes, tuple[Key, Known]] = {}
+    for client in clients:
+        for key in client.known_keys:
+            other = found.get(key.digest)
+            if other is not None:
+                msg = f"client {client.name}: keys: {key.id} is a key of client {other[1].name} already"
+                raise ConfigError(msg)
+            found[key.digest] = (key, known[client.name])
+    return found
+
+
+def _page_refusal(peer: Peer, seen: Pairs) -> str | None:
     """A browser can reach what its user's address is trusted for; a page it shows must not."""
-    if _lines(seen, b"origin"):
+    if lines(seen, b"origin"):
         return f"peer {peer.name} sent an Origin: trusted is not for web pages"
-    if any(site != b"none" for site in _lines(seen, b"sec-fetch-site")):
+    if any(site != b"none" for site in lines(seen, b"sec-fetch-site")):
         return f"peer {peer.name} sent a Sec-Fetch-Site other than none: trusted is not for web pages"
     return None
-
-
-def _words(field: str, entries: object) -> Sequence[str]:
-    if isinstance(entries, str):
-        raise ConfigError(f"{field}: must be a list, such as [{entries!r}], not a string")
-    if not isinstance(entries, (list, tuple)):
-        raise ConfigError(f"{field}: must be a list of strings, not {type(entries).__name__}")
-    for entry in entries:
-        if not isinstance(entry, str):
-            raise ConfigError(f"{field}: must be a list of strings; {type(entry).__name__} is none")
-    return entries
-
-
-def _network(field: str, entry: str) -> IPv4Network | IPv6Network:
-    base, slash, prefix = entry.partition("/")
-    address = parse_address(base)
-    if address is None or (slash and not _PREFIX.fullmatch(prefix)):
-        raise ConfigError(f"{field}: {entry!r} is no address or network")
-    if "%" in base:
-        raise ConfigError(f"{field}: {entry!r} has a zone; write {str(address) + slash + prefix!r}")
-    mapped = address.version == 4 and ":" in base
-    offset = 96 if mapped else 0
-    bits = int(prefix) if slash else address.max_prefixlen + offset
-    slip = mapped and bits <= 32  # it counts the bits of the IPv4 address, but is written as an IPv6 one
-    width = bits if slip else bits - offset
-    if not 0 <= width <= address.max_prefixlen:
-        raise ConfigError(f"{field}: {entry!r} is no address or network")
-    network = ip_network((address, width), strict=False)
-    if slip or network.network_address != address:
-        raise ConfigError(
-            f"{field}: {entry!r} has host bits set; write {str(network)!r} for the network "
-            f"or {str(address)!r} for the one address"
-        )
-    return network
-
-
-def _host_entry(entry: str) -> str:
-    match = _HOST.fullmatch(entry)
-    if match is None:
-        raise ConfigError(f"hosts: {entry!r} is no host name (other scripts as xn--, IPv6 in brackets)")
-    if match[2] is not None:
-        raise ConfigError(f"hosts: {entry!r} must be without port; write {match[1]!r}")
-    return _canonical(match[1])
-
-
-def _canonical(host: str) -> str:
-    return host.lower().removesuffix(".")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Final
 from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Scope, Send
 
-from wxtoken_asgi.access import Access
 from wxtoken_asgi.answers import NO_STORE, TEXT, Answer, answer, answer_of, error_answer, json_answer
+from wxtoken_asgi.audit import Audit, request_id
 from wxtoken_asgi.bodies import BadBodyError, GoneError, read_report
+from wxtoken_asgi.clients import READ, REFRESH
+from wxtoken_asgi.door import Door
 from wxtoken_asgi.entries import Entry, Held
 from wxtoken_asgi.errors import WxTokenError
 from wxtoken_asgi.manager import ACCESS_TOKEN, JSAPI_TICKET, TokenManager
@@ -18,15 +19,9 @@ from wxtoken_asgi.records import digest
 from wxtoken_asgi.routes import Handler, Row
 from wxtoken_asgi.shortcut import Shortcut
 
-logger = logging.getLogger("wxtoken_asgi")
-
 OK: Final = json_answer(200, {"message": "ok"})
-NOT_ALLOWED: Final = error_answer(403, "not_allowed", "not allowed from here")
 BAD_FORMAT: Final = error_answer(400, "bad_format", "format must be 'text' or 'json'")
 NOT_READY: Final = error_answer(503, "not_ready", "not ready", retry_in=1.0)
-MOST_TOLD: Final = 1000
-"""So many different refusals are logged loudly; whoever has many addresses floods neither log nor memory."""
-
 APPLIED: Final = ((b"preference-applied", b"return=representation"),)
 
 
@@ -35,15 +30,16 @@ class Endpoints:
 
     Args:
         tokens: the manager.
-        access: who may read and refresh.
+        door: who may read and refresh.
+        audit: hears of reads and refreshes.
         shortcut: is told the answers that it may give from then on.
     """
 
-    def __init__(self, tokens: TokenManager, access: Access, shortcut: Shortcut) -> None:
+    def __init__(self, tokens: TokenManager, door: Door, audit: Audit, shortcut: Shortcut) -> None:
         self._tokens = tokens
-        self._access = access
+        self._door = door
+        self._audit = audit
         self._shortcut = shortcut
-        self._told: set[str] = set()
 
     def rows(self, kind: str) -> Row:
         """`GET`, `HEAD` and `PUT` of a kind of credential."""
@@ -76,26 +72,23 @@ class Endpoints:
 
         return handler
 
-    def trusts(self, scope: Scope) -> bool:
-        """Whether the caller may read and refresh; a refusal is logged, loudly the first time."""
-        refusal = self._access.refusal(scope)
-        if refusal is None:
-            return True
-        self._tell(refusal)
-        return False
-
     # GET, HEAD
 
     async def _read(self, app: str, kind: str, scope: Scope, send: Send) -> None:
-        if not self.trusts(scope):
-            await NOT_ALLOWED.send(scope, send)
+        caller = self._door.admit(scope, READ, app, kind)
+        if isinstance(caller, Answer):
+            await caller.send(scope, send)
             return
+        account = app
         try:
             entry = self._tokens.entry(app, kind)
+            account = entry.account.name
             held = self._tokens.fresh(entry) or await self._tokens.hold(entry)
         except WxTokenError as error:
+            self._audit.read(caller, account, kind, error.code)
             await answer_of(error).send(scope, send)
             return
+        self._audit.read(caller, account, kind)
         await self._value(entry, held, scope).send(scope, send)
 
     def _value(self, entry: Entry, held: Held, scope: Scope) -> Answer:
@@ -121,20 +114,32 @@ class Endpoints:
     # PUT
 
     async def _refresh(self, app: str, kind: str, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self.trusts(scope):
-            await NOT_ALLOWED.send(scope, send)
+        caller = self._door.admit(scope, REFRESH, app, kind)
+        if isinstance(caller, Answer):
+            await caller.send(scope, send)
             return
+        dead, result, account = None, "ok", app
         try:
             entry = self._tokens.entry(app, kind)
+            account = entry.account.name
             dead = await read_report(receive, entry.kind.field)
             entry = self._tokens.entry(app, kind)  # a reload meanwhile may have given the name to another
             reply = await self._renewed(app, entry, dead, scope)
         except WxTokenError as error:
-            reply = answer_of(error)
+            reply, result = answer_of(error), error.code
         except BadBodyError as error:
-            reply = error_answer(error.status, error.code, str(error))
+            reply, result = error_answer(error.status, error.code, str(error)), error.code
         except GoneError:
             return
+        self._audit.tell(
+            "refresh" if dead is None else "report",
+            caller,
+            account=account,
+            kind=kind,
+            result=result,
+            status=reply.status,
+            request_id=request_id(scope["headers"]),
+        )
         await reply.send(scope, send)
 
     async def _renewed(self, app: str, entry: Entry, dead: str | None, scope: Scope) -> Answer:
@@ -158,12 +163,6 @@ class Endpoints:
         """`{prefix}/health/ready`: every credential was tried once, and the service is not shutting down."""
         reply = json_answer(200, {"status": "ok"}) if self._tokens.ready else NOT_READY
         await reply.send(scope, send)
-
-    def _tell(self, refusal: str) -> None:
-        first = refusal not in self._told and len(self._told) < MOST_TOLD
-        if first:
-            self._told.add(refusal)
-        logger.log(logging.WARNING if first else logging.DEBUG, "refused: %s", refusal)
 
 
 def _form(query: bytes) -> str | None:

@@ -152,6 +152,10 @@ class TokenManager:
     def __repr__(self) -> str:
         return f"<TokenManager of {len(self.accounts)} accounts>"
 
+    def __deepcopy__(self, memo: object) -> Self:
+        """Itself: it lies in the lifespan's state, which hypercorn's `ProxyFixMiddleware` copies whole."""
+        return self
+
     # what users ask for
 
     async def access_token(self, app: str) -> str:

@@ -8,7 +8,12 @@ from typing import NamedTuple
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wxtoken_asgi.access import DEFAULT_TRUSTED, Access
+from wxtoken_asgi.accounts import Accounts
 from wxtoken_asgi.answers import error_answer
+from wxtoken_asgi.audit import Audit
+from wxtoken_asgi.clients import Client
+from wxtoken_asgi.clock import Clock
+from wxtoken_asgi.door import Door
 from wxtoken_asgi.endpoints import Endpoints
 from wxtoken_asgi.errors import ConfigError
 from wxtoken_asgi.lifespan import run_lifespan
@@ -31,14 +36,36 @@ class _Rules(NamedTuple):
     trusted_proxies: Sequence[str]
     hosts: Sequence[str]
     js_config_ticket: bool
+    js_config_open: bool
+    clients: Sequence[Client]
 
-    def access(self) -> Access:
+    def access(self, accounts: Accounts, clock: Clock | None = None) -> Access:
         """The rules, ready to be applied.
 
         Raises:
             ConfigError: one is wrong.
         """
-        return Access(trusted=self.trusted, trusted_proxies=self.trusted_proxies, hosts=self.hosts)
+        return Access(
+            trusted=self.trusted,
+            trusted_proxies=self.trusted_proxies,
+            hosts=self.hosts,
+            clients=self.clients,
+            accounts=accounts,
+            clock=clock,
+        )
+
+    def check(self, accounts: Accounts) -> None:
+        """Check them beside these accounts.
+
+        Raises:
+            ConfigError: one is wrong, or a client names an account that is not there.
+        """
+        self.access(accounts)
+        for client in self.clients:
+            for app in client.accounts:
+                if accounts.get(app) is None:
+                    msg = f"client {client.name}: accounts: there is no account {app[:64]!r}"
+                    raise ConfigError(msg)
 
 
 class WxTokenMiddleware:
@@ -49,10 +76,16 @@ class WxTokenMiddleware:
         tokens: the manager; the lifespan opens and closes it.
         prefix: the path below which the service answers, such as `/wx`. Without one, in front of an
             app, only the paths of configured accounts are claimed.
-        trusted: addresses and networks that may read and refresh.
+        trusted: addresses and networks that may do everything; `unix` stands for peers on a Unix socket.
         trusted_proxies: proxies whose forwarding headers are believed.
         hosts: names, besides localhost, by which callers on this machine may call it.
         js_config_ticket: whether `/js-config/` gives the ticket to those who may read tickets.
+        js_config_open: whether `/js-config/` answers everybody; else only clients that may `js-config`.
+        clients: programs that may ask, known by a key or by their networks.
+
+    Attributes:
+        pages: an ASGI app that answers `/js-config/` and `/health/live` and nothing else, for a listener that
+            anybody may reach.
 
     Raises:
         ConfigError: an option is wrong; the message names it.
@@ -68,6 +101,8 @@ class WxTokenMiddleware:
         trusted_proxies: Sequence[str] = (),
         hosts: Sequence[str] = (),
         js_config_ticket: bool = False,
+        js_config_open: bool = True,
+        clients: Sequence[Client] = (),
     ) -> None:
         if not isinstance(tokens, TokenManager):
             msg = f"tokens: a TokenManager is needed, not {type(tokens).__name__}"
@@ -76,8 +111,11 @@ class WxTokenMiddleware:
         self.tokens = tokens
         self._wrapped = app
         self._prefix = checked_prefix(prefix)
-        self._rules = _Rules(trusted, trusted_proxies, hosts, js_config_ticket)
-        self._access = self._rules.access()
+        self._rules = _Rules(trusted, trusted_proxies, hosts, js_config_ticket, js_config_open, clients)
+        self._rules.check(tokens.accounts)
+        self._audit = Audit(tokens.clock)
+        tokens.beside.append(self._audit.run)
+        self.pages = PublicPages(self)
         self._furnish()
         tokens.reloaded.append(self._furnish)
 
@@ -92,6 +130,8 @@ class WxTokenMiddleware:
         trusted_proxies: Sequence[str] | None = None,
         hosts: Sequence[str] | None = None,
         js_config_ticket: bool | None = None,
+        js_config_open: bool | None = None,
+        clients: Sequence[Client] | None = None,
     ) -> None:
         """Serve other accounts, under other rules, from now on; see `TokenManager.reload`.
 
@@ -101,6 +141,8 @@ class WxTokenMiddleware:
             trusted_proxies: proxies whose forwarding headers are believed.
             hosts: names, besides localhost.
             js_config_ticket: whether `/js-config/` gives the ticket.
+            js_config_open: whether `/js-config/` answers everybody.
+            clients: programs that may ask.
 
         Raises:
             ConfigError: an account or an option is wrong; then everything is as it was.
@@ -112,18 +154,23 @@ class WxTokenMiddleware:
             before.trusted_proxies if trusted_proxies is None else trusted_proxies,
             before.hosts if hosts is None else hosts,
             before.js_config_ticket if js_config_ticket is None else js_config_ticket,
+            before.js_config_open if js_config_open is None else js_config_open,
+            before.clients if clients is None else clients,
         )
-        access = rules.access()
+        accounts = Accounts(accounts)
+        rules.check(accounts)
         await self.tokens.reload(accounts)
-        self._rules, self._access = rules, access
+        self._rules = rules
         self._furnish()
 
     def _furnish(self) -> None:
         """Build what answers, of the accounts and rules in force; a request under way ends where it began."""
-        tokens, access, prefix = self.tokens, self._access, self._prefix
-        shortcut = Shortcut(tokens, access, prefix, {ACCESS_TOKEN: "token", JSAPI_TICKET: "ticket"})
-        endpoints = Endpoints(tokens, access, shortcut)
-        pages = Pages(tokens, access, with_ticket=self._rules.js_config_ticket)
+        tokens, rules, audit, prefix = self.tokens, self._rules, self._audit, self._prefix
+        access = rules.access(tokens.accounts, tokens.clock)
+        door = Door(access, audit)
+        shortcut = Shortcut(tokens, access, audit, prefix, {ACCESS_TOKEN: "token", JSAPI_TICKET: "ticket"})
+        endpoints = Endpoints(tokens, door, audit, shortcut)
+        pages = Pages(tokens, door, open_to_all=rules.js_config_open, with_ticket=rules.js_config_ticket)
         self._routes = Routes(
             prefix,
             apps={"token": endpoints.token, "ticket": endpoints.ticket, "js-config": pages.row},
@@ -132,6 +179,13 @@ class WxTokenMiddleware:
                 "health/ready": Row({"GET": endpoints.ready, "HEAD": endpoints.ready}),
             },
             guest_of=tokens.accounts.apps if self._wrapped is not None and not prefix else None,
+            wrong_method=endpoints.wrong_method,
+        )
+        self._public = Routes(
+            prefix,
+            apps={"js-config": Pages(tokens, door, open_to_all=rules.js_config_open, with_ticket=False).row},
+            fixed={"health/live": Row({"GET": endpoints.live, "HEAD": endpoints.live})},
+            guest_of=None,
             wrong_method=endpoints.wrong_method,
         )
         self._claims = self._routes.claims
@@ -164,6 +218,17 @@ class WxTokenMiddleware:
                 return
         await self.app(scope, receive, send)
 
+    async def answer_publicly(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what `pages` answers."""
+        path = route_path(scope.get("path", ""), scope.get("root_path", ""))
+        first, beyond = self._public.span
+        if scope["type"] == "http" and first <= path < beyond:
+            found = self._public.find(path, scope["method"])
+            if found is not None:
+                await found[0](found[1], scope, receive, send)
+                return
+        await _nothing(scope, receive, send)
+
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         await run_lifespan(
             self._wrapped,
@@ -177,6 +242,24 @@ class WxTokenMiddleware:
 
     def _drain(self) -> None:
         self.tokens.draining = True
+
+
+class PublicPages:
+    """The part of a service that anybody may reach.
+
+    Args:
+        service: the service.
+    """
+
+    def __init__(self, service: WxTokenMiddleware) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer signatures and liveness; all else is 404."""
+        if scope["type"] == "lifespan":
+            await self._service(scope, receive, send)
+            return
+        await self._service.answer_publicly(scope, receive, send)
 
 
 async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:

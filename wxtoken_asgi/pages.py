@@ -9,8 +9,9 @@ from urllib.parse import parse_qsl
 from starlette.types import Receive, Scope, Send
 
 from wxtoken_asgi import jssdk
-from wxtoken_asgi.access import Access
 from wxtoken_asgi.answers import NO_STORE, Answer, Headers, answer_of, json_answer
+from wxtoken_asgi.clients import JS_CONFIG, READ
+from wxtoken_asgi.door import LONG_QUERY, LONGEST_QUERY, Door
 from wxtoken_asgi.errors import BadUrl, UnknownAccount, WxTokenError
 from wxtoken_asgi.manager import TokenManager
 from wxtoken_asgi.records import Account
@@ -28,13 +29,15 @@ class Pages:
 
     Args:
         tokens: the manager.
-        access: who may read tickets.
-        with_ticket: whether those get the ticket too.
+        door: who may read tickets.
+        open_to_all: whether everybody may ask; else those who may `js-config`.
+        with_ticket: whether those who may read tickets get the ticket too.
     """
 
-    def __init__(self, tokens: TokenManager, access: Access, *, with_ticket: bool) -> None:
+    def __init__(self, tokens: TokenManager, door: Door, *, open_to_all: bool, with_ticket: bool) -> None:
         self._tokens = tokens
-        self._access = access
+        self._door = door
+        self._open = open_to_all
         self._with_ticket = with_ticket
         self._warned: set[str] = set()
 
@@ -45,6 +48,10 @@ class Pages:
         return Row(handlers, lambda app, scope: _cors(self._tokens.accounts.get(app), scope))
 
     async def _sign(self, app: str, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        refused = self._refused(app, scope)
+        if refused is not None:
+            await refused.adding(_cors(None, scope)).send(scope, send)
+            return
         account = self._tokens.accounts.get(app)
         try:
             if account is None:
@@ -54,6 +61,12 @@ class Pages:
         except WxTokenError as error:
             reply = answer_of(error)
         await reply.adding(_cors(account, scope)).send(scope, send)
+
+    def _refused(self, app: str, scope: Scope) -> Answer | None:
+        if self._open:
+            return LONG_QUERY if len(scope["query_string"]) > LONGEST_QUERY else None
+        caller = self._door.admit(scope, JS_CONFIG, app, "js_config")
+        return caller if isinstance(caller, Answer) else None
 
     async def _preflight(self, app: str, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         allow = (
@@ -92,7 +105,7 @@ class Pages:
         )
 
     async def _ticket(self, app: str, scope: Scope) -> dict[str, Any]:
-        if not self._with_ticket or self._access.refusal(scope) is not None:
+        if not self._with_ticket or not self._door.allows(scope, READ, app):
             return {}
         return {"jsapi_ticket": await self._tokens.jsapi_ticket(app)}
 

@@ -6,13 +6,18 @@ know, it leaves to the endpoints, which answer everything.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from wxtoken_asgi.access import HTTP_1_1_OR_LATER, WATCHED, Access
+from wxtoken_asgi.access import MOST_HEADERS, WATCHED, Access
+from wxtoken_asgi.audit import Audit
+from wxtoken_asgi.callers import Caller
 from wxtoken_asgi.entries import Entry, Held
+from wxtoken_asgi.keys import digest_of, sent_key
 from wxtoken_asgi.manager import TokenManager
+from wxtoken_asgi.peers import HTTP_1_1_OR_LATER
 
 _SPECIAL: Final = WATCHED | {b"if-none-match"}
 _REMEMBERED: Final = 1024
@@ -35,12 +40,33 @@ class Ready:
     body: bytes = field(repr=False)
 
 
+class Pass(NamedTuple):
+    """Somebody who may read, and asks for nothing special.
+
+    Args:
+        caller: who asks.
+        apps: names and appids of the accounts that the caller may use; None: all.
+    """
+
+    caller: Caller
+    apps: frozenset[str] | None
+
+
+class _Seen(NamedTuple):
+    """How a peer asked last. Whether it may read hangs on nothing else."""
+
+    headers: list[tuple[bytes, bytes]]
+    version: object
+    passed: Pass
+
+
 class Shortcut:
     """Answers that are ready, by path.
 
     Args:
         tokens: the manager.
         access: who may read.
+        audit: hears of reads.
         prefix: below which the paths lie.
         words: for each kind of credential, the word in its path.
 
@@ -49,12 +75,14 @@ class Shortcut:
             one for the short way.
     """
 
-    def __init__(self, tokens: TokenManager, access: Access, prefix: str, words: Mapping[str, str]) -> None:
+    def __init__(
+        self, tokens: TokenManager, access: Access, audit: Audit, prefix: str, words: Mapping[str, str]
+    ) -> None:
         self._tokens = tokens
         self._prefix = prefix
         self._words = words
         self._ready: dict[str, Ready] = {}
-        self.find = _finder(self._ready, tokens, access)
+        self.find = _finder(self._ready, tokens, access, audit)
 
     def put(self, entry: Entry, held: Held, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Have an answer ready from now on."""
@@ -66,7 +94,7 @@ class Shortcut:
 
 
 def _finder(
-    ready: Mapping[str, Ready], tokens: TokenManager, access: Access
+    ready: Mapping[str, Ready], tokens: TokenManager, access: Access, audit: Audit
 ) -> Callable[[str, Mapping[str, Any]], Ready | None]:
     """One function with all it needs in its own cells, which calls next to nothing.
 
@@ -74,8 +102,8 @@ def _finder(
     who asks as it asked before is not examined again; and what is said here of the held value is what
     `TokenManager.fresh` says.
     """
-    plain = _Plain(access)
-    ready_at, known_at, examine = ready.get, plain.known.get, plain.examine
+    passes = _Passes(access, tokens)
+    ready_at, seen_at, examine = ready.get, passes.seen.get, passes.examine
     wall, ticks = tokens.clock.time, tokens.clock.ticks
 
     def find(path: str, scope: Mapping[str, Any]) -> Ready | None:
@@ -83,48 +111,86 @@ def _finder(
         if found is None or scope["method"] != "GET" or scope["query_string"]:
             return None
         client = scope.get("client")
-        if not client:
+        if not client or client[-1] == 0:  # port 0: the server has put this peer there
             return None
-        if known_at(client[0]) != (scope["headers"], scope.get("http_version")) and not examine(scope):
-            return None
+        seen = seen_at(client[0])
+        if seen is not None and seen[0] == scope["headers"] and seen[1] == scope.get("http_version"):
+            caller, apps = seen[2]
+        else:
+            passed = examine(scope)
+            if passed is None:
+                return None
+            caller, apps = passed
         held = found.held
-        if found.entry.held is held and tokens.open and held.ticks_end > ticks() and held.wall_end > wall():
-            return found
-        return None
+        fresh = found.entry.held is held and held.ticks_end > ticks() and held.wall_end > wall()
+        if not fresh or not tokens.open or (apps is not None and found.entry.credential.appid not in apps):
+            return None
+        if audit.on:
+            audit.read(caller, found.entry.account.name, found.entry.kind.name)
+        return found
 
     return find
 
 
-class _Plain:
-    """Knows who is trusted and asks for nothing special.
+class _Passes:
+    """Knows who may read and asks for nothing special.
 
     Args:
         access: who may read.
+        tokens: the manager, whose clock says whether a key has ended.
 
     Attributes:
-        known: by peer, the headers and the HTTP version with which it last asked so. Whether it is
-            trusted hangs on nothing else.
+        seen: by peer, how it asked last. A request with a key is not remembered: comparing its headers
+            would compare the key, and not in constant time.
     """
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, tokens: TokenManager) -> None:
         self._access = access
-        self.known: dict[object, tuple[list[tuple[bytes, bytes]], object]] = {}
+        self._time = tokens.clock.time
+        self.seen: dict[object, _Seen] = {}
 
-    def examine(self, scope: Mapping[str, Any]) -> bool:
-        """Whether this request is such a one."""
-        access, peer, version = self._access, scope["client"][0], scope.get("http_version")
-        strict = access.plain.get(peer)
-        if strict is None:
-            return False
-        host = None
-        for name, value in scope["headers"]:
-            if name in _SPECIAL:
-                if host is not None or name != b"host":
-                    return False
+    def examine(self, scope: Mapping[str, Any]) -> Pass | None:
+        """Who asks, if the request is such a one."""
+        host = key = None
+        headers = [(name, value) for name, value in scope["headers"]]  # a copy of our own
+        if len(headers) > MOST_HEADERS:
+            return None
+        for name, value in headers:
+            if name not in _SPECIAL:
+                continue
+            if name == b"host" and host is None:
                 host = value
-        if strict and (host not in access.local or version not in HTTP_1_1_OR_LATER):
-            return False
-        if len(self.known) >= _REMEMBERED:
-            self.known.clear()
-        self.known[peer] = ([(name, value) for name, value in scope["headers"]], version)  # a copy of our own
-        return True
+            elif name == b"authorization" and key is None:
+                key = sent_key(value)
+                if key is None:
+                    return None
+            else:
+                return None
+        if key is not None:
+            return self._by_key(key, scope["client"][0])
+        return self._plain(host, headers, scope)
+
+    def _by_key(self, key: bytes, peer: str) -> Pass | None:
+        digest = digest_of(key)
+        found = self._access.keyed.get(digest)
+        if found is None or not hmac.compare_digest(found[0].digest, digest):
+            return None
+        until = found[0].until
+        if until is not None and self._time() >= until:
+            return None
+        return Pass(Caller(found[1].name, found[0].id, peer), found[1].apps)
+
+    def _plain(
+        self, host: bytes | None, headers: list[tuple[bytes, bytes]], scope: Mapping[str, Any]
+    ) -> Pass | None:
+        peer, version = scope["client"][0], scope.get("http_version")
+        plain = self._access.plain.get(peer)
+        if plain is None:
+            return None
+        if plain.strict and (host not in self._access.local or version not in HTTP_1_1_OR_LATER):
+            return None
+        passed = Pass(Caller(plain.client.name, "", peer), plain.client.apps)
+        if len(self.seen) >= _REMEMBERED:
+            self.seen.clear()
+        self.seen[peer] = _Seen(headers, version, passed)
+        return passed

@@ -12,6 +12,7 @@ import pytest
 from wxtoken_asgi.command.cli import main
 
 WRONG_PORT = "port must be 0 to 65535, not 70000"
+DOOR = "js_config_host and js_config_port: cannot listen on 192.0.2.1 port 0: "
 OLD = 'endpoint = "token"'
 STABLE = '[accounts.alpha]\nappid = "wx01"\nsecret = "not-to-be-shown"\n'
 
@@ -68,7 +69,7 @@ def test_an_unknown_command_is_one_line(capsys):
     assert "sreve" in line
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["sandbox"], ["token"]])
+@pytest.mark.parametrize("command", [[], ["serve"], ["sandbox"], ["token"], ["key"]])
 def test_each_command_has_a_help(command, capsys):
     with pytest.raises(SystemExit) as ended:
         main([*command, "--help"])
@@ -123,6 +124,17 @@ def test_the_version_is_printed(capsys):
         ("", 'store_file = "nowhere"\n' + STABLE, "wx.toml: store_file: 'nowhere' cannot be read"),
         ("", 'store_env = "NOWHERE"\n' + STABLE, "wx.toml: store_env: the environment variable 'NOWHERE' is"),
         ("--host 192.0.2.1 --port 0", STABLE, "host and port: cannot listen on 192.0.2.1 port 0: "),
+        (
+            "--port 0",
+            'audit_log = "none/audit.log"\n' + STABLE,
+            "audit_log: cannot write none/audit.log: No ",
+        ),
+        ("--port 0", 'js_config_host = "192.0.2.1"\njs_config_port = 0\n' + STABLE, DOOR),
+        (
+            "--port 0",
+            'clients.dev = { networks = ["x"] }\n' + STABLE,
+            "wx.toml: client dev: networks: 'x' is ",
+        ),
         ("--host a..b --port 0", STABLE, "host and port: cannot listen on a..b port 0: "),
     ],
 )

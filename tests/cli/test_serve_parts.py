@@ -16,6 +16,7 @@ import pytest
 from uvicorn.supervisors.multiprocess import SIGNALS
 
 from wxtoken_asgi.command import serve
+from wxtoken_asgi.command.doors import Doors
 from wxtoken_asgi.command.order import Order
 from wxtoken_asgi.config import Config
 from wxtoken_asgi.records import Account
@@ -73,6 +74,11 @@ def test_in_a_thread_the_app_is_built_without_touching_signals(signals, handed):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_worker_that_has_two_doors_serves_both(signals, handed):
+    app = serve.create_app(None, 8001)
+    assert (type(app), app.port, app.service.tokens.draining) == (Doors, 8001, False)
+
+
 def test_a_configuration_that_went_wrong_ends_the_worker_for_good(caplog, monkeypatch):
     monkeypatch.setenv(HANDED_DOWN, json.dumps({"path": "gone.toml"}))
     with pytest.raises(SystemExit) as ended, caplog.at_level(logging.ERROR, "wxtoken_asgi"):
@@ -106,12 +112,15 @@ def supervisor(monkeypatch, tmp_path):
     (tmp_path / "wx.toml").write_text('[accounts.alpha]\nappid = "wx01"\nsecret = "s"\n')
     before = {number: signal.getsignal(number) for number in SIGNALS}
     live = serve.in_parent(Order("wx.toml", {"workers": 2, "store": "memory:"}))
-    supervisor = serve.Supervisor(serve._options(None, workers=2), None, live)
+    socks = serve.listen_all(Config(port=0, js_config_port=0))
+    supervisor = serve.Supervisor(serve._options(None, workers=2), socks, live)
     told = []
     monkeypatch.setattr(serve, "pass_on", told.append)
     monkeypatch.setattr(serve.Multiprocess, "keep_subprocess_alive", lambda _: None)
     supervisor.processes = [FakeWorker(1), FakeWorker(2)]
     yield supervisor, told
+    for sock in socks:
+        sock.close()
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -132,7 +141,9 @@ def test_the_supervisor_tells_its_workers_of_a_configuration_that_is_right_and_o
     (tmp_path / "wx.toml").write_text('[accounts.beta]\nappid = "wx01"\nsecret = "s"\n')
     supervisor.handle_hup()
     assert told == [1, 2]
-    assert [account.name for account in supervisor.config.app.args[0].accounts] == ["beta"]
+    config, narrow = supervisor.config.app.args
+    assert [account.name for account in config.accounts] == ["beta"]
+    assert narrow == supervisor.sockets[1].getsockname()[1]
 
 
 def test_the_supervisor_looks_at_the_files_on_behalf_of_its_workers(supervisor, monkeypatch, tmp_path):
@@ -176,7 +187,7 @@ def test_an_address_is_shown_as_it_can_be_reached(host, shown):
 
 
 def test_without_posix_the_address_is_not_shared(monkeypatch):
-    monkeypatch.setattr(serve.os, "name", "nt")
+    monkeypatch.setattr(os, "name", "nt")
     with serve.listen("127.0.0.1", 0) as sock:
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR) == 0
 

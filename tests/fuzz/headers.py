@@ -8,8 +8,11 @@ from time import thread_time
 from typing import Any, Final, NamedTuple
 
 from wxtoken_asgi.access import Access
+from wxtoken_asgi.clients import Client
+from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.forwarding import FORWARDED, FORWARDING, from_the_right, parse_address
-from wxtoken_asgi.shortcut import _Plain
+from wxtoken_asgi.keys import Key
+from wxtoken_asgi.shortcut import _Passes
 
 from .chance import bent, blob, often, some, spiced, text
 from .tally import Target, must
@@ -63,6 +66,22 @@ HOSTS: Final = (
     *b"localhost,LocalHost,127.0.0.1,127.9.9.9,[::1],::1,tokens.lan,TOKENS.lan.,evil.example".split(b","),
     *b".,:,:80,:0080,:99999,@,/,#,?,%,[,],_,-, ,\t,\0,\xff,xn--,localhost.".split(b","),
 )
+KEY: Final = "wxk_of-a-client-from-anywhere-000000000000000000"
+BOUND_KEY: Final = "wxk_of-a-client-of-one-network-00000000000000000"
+ENDED_KEY: Final = "wxk_that-has-ended-00000000000000000000000000000"
+CLIENTS: Final = (
+    Client("crm", keys=(Key.of(KEY).line, Key.of(ENDED_KEY, 1.0).line), may=("read",)),
+    Client("bound", keys=(Key.of(BOUND_KEY).line,), networks=("10.1.2.0/24", "127.0.0.1")),
+    Client("lan", networks=("2001:db8::/64",), may=("read",)),
+)
+GOOD_KEYS: Final = (f"Bearer {KEY}".encode(), f"bearer   {KEY} ".encode())
+KEYS: Final = (
+    *GOOD_KEYS,
+    f"Bearer {BOUND_KEY}".encode(),
+    f"Bearer {ENDED_KEY}".encode(),
+    f"Bearer {KEY}x".encode(),
+    *b"Bearer,Bearer ,bearer\t,Basic dXNlcjpwYXNz,Token x,, ,Bearer \xff,BEARER a b".split(b","),
+)
 SITES: Final = (b"none", b"None", b"same-origin", b"cross-site", b"", b"none ", b"none,none")
 VERSIONS: Final = ("1.1", "1.1", "1.1", "2", "3", "1.0", "1", "", "0.9", None)
 
@@ -72,6 +91,7 @@ class Rules(NamedTuple):
 
     trusted: tuple[str, ...]
     proxies: tuple[str, ...]
+    clients: tuple[Client, ...]
     access: Access
 
     def lists(self, which: tuple[str, ...], peer: Any) -> bool:
@@ -87,8 +107,10 @@ class Rules(NamedTuple):
 def rules(rng: Random) -> Rules:
     trusted = rng.choice((("127.0.0.0/8", "::1"), ("127.0.0.0/8", "::1", "10.1.2.3/32"), ("10.0.0.0/8",), ()))
     proxies = rng.choice(((), (PROXY,), ("192.0.2.0/24", "127.0.0.1")))
-    access = Access(trusted=trusted, trusted_proxies=proxies, hosts=rng.choice(((), ("tokens.lan",))))
-    return Rules(trusted, proxies, access)
+    clients = rng.choice(((), CLIENTS))
+    hosts = rng.choice(((), ("tokens.lan",)))
+    access = Access(trusted=trusted, trusted_proxies=proxies, hosts=hosts, clients=clients, clock=Clock(1))
+    return Rules(trusted, proxies, clients, access)
 
 
 def scope(rng: Random) -> dict[str, Any]:
@@ -106,7 +128,7 @@ def client(rng: Random) -> Any:
     """A scope's `client`, as servers write it and as they might."""
     if often(rng, 0.85):
         host = rng.choice(PEERS)
-        return rng.choice(((host, 50_000), [host, 50_000], (host, None), (host,)))
+        return rng.choice(((host, 50_000), (host, 80), [host, 50_000], (host, None), (host,), (host, 0)))
     return rng.choice((None, (), [], (rng.choice(NAMES), 0), (text(rng), 1), (None, 1)))
 
 
@@ -120,7 +142,9 @@ def headers(rng: Random) -> Any:
 
 
 def header(rng: Random) -> tuple[bytes, bytes]:
-    match rng.randint(0, 9):
+    match rng.randint(0, 10):
+        case 10:
+            return b"authorization", rng.choice((*KEYS, blob(rng)))
         case 0:
             return b"host", spiced(rng, HOSTS, 3)
         case 1:
@@ -149,27 +173,36 @@ def chain(rng: Random) -> bytes:
 def case(rng: Random, steps: int) -> int:
     """Many requests to one service, which remembers what it has seen."""
     setting = rules(rng)
-    plain = _Plain(setting.access)
+    passes = _Passes(setting.access, _Time)
     for _ in range(steps):
         begun = thread_time()
         asked = scope(rng)
-        _decide(setting, plain, asked, rng)
+        _decide(setting, passes, asked, rng)
         _appended(setting, rng)
         _chain(rng)
         must(thread_time() - begun < MOST_S, "headers cost next to nothing", asked)
     return 3 * steps
 
 
-def _decide(setting: Rules, plain: _Plain, asked: dict[str, Any], rng: Random) -> None:
+class _Time:
+    """What the short way wants of a manager."""
+
+    clock = Clock(1)
+
+
+def _decide(setting: Rules, passes: _Passes, asked: dict[str, Any], rng: Random) -> None:
     access, given = setting.access, (setting, asked)
     refusal = access.refusal(asked)
     must(access.refusal(asked) == refusal, "asked again it says the same", *given)
+    keys = [bytes(value) for name, value in asked["headers"] if name == b"authorization"]
+    by_key = _judge_keys(setting, keys, refusal, given)
     must(refusal is None or (refusal.isprintable() and len(refusal) < 300), "one clean line", *given)
     peer = (asked.get("client") or [None])[0]
     trusted = isinstance(peer, str) and setting.lists(setting.trusted, peer)
     proxy = isinstance(peer, str) and setting.lists(setting.proxies, peer)
-    must(refusal or trusted or proxy, "a stranger is refused", *given)
-    if _is_known(plain, asked):
+    of_client = by_key or (setting.clients and isinstance(peer, str) and "2001:db8" in peer)
+    must(refusal or trusted or proxy or of_client, "a stranger is refused", *given)
+    if _is_known(passes, asked):
         must(refusal is None, "the short way is for those only who may", *given)
     if refusal and not proxy:
         further = [*asked["headers"]]
@@ -178,12 +211,28 @@ def _decide(setting: Rules, plain: _Plain, asked: dict[str, Any], rng: Random) -
         must(access.refusal(more), "a forwarding header never opens", *given, more)
 
 
-def _is_known(plain: _Plain, asked: dict[str, Any]) -> bool:
+def _judge_keys(setting: Rules, keys: list[bytes], refusal: str | None, given: tuple[Any, ...]) -> bool:
+    """Whether the request brings a key that counts; a wrong one never does, whoever sends it."""
+    sent = [line.strip().partition(b" ") for line in keys]
+    bearers = [rest.strip() for scheme, _, rest in sent if scheme.lower() == b"bearer"]
+    if not bearers:
+        return False
+    good = {KEY.encode(), BOUND_KEY.encode()} if setting.clients else set()
+    must(refusal or (len(bearers) == 1 and bearers[0] in good), "a wrong key is refused", *given)
+    if bearers == [KEY.encode()] and setting.clients:
+        must(refusal is None, "a right key is heard from anywhere", *given)
+    return refusal is None
+
+
+def _is_known(passes: _Passes, asked: dict[str, Any]) -> bool:
     """What the hot path makes of it."""
     who = asked.get("client")
-    if not who:
+    if not who or who[-1] == 0:
         return False
-    return plain.known.get(who[0]) == (asked["headers"], asked.get("http_version")) or plain.examine(asked)
+    seen = passes.seen.get(who[0])
+    if seen is not None and seen[:2] == (asked["headers"], asked.get("http_version")):
+        return True
+    return passes.examine(asked) is not None
 
 
 def _appended(setting: Rules, rng: Random) -> None:

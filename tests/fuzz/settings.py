@@ -13,7 +13,7 @@ from typing import Any, Final
 from wxtoken_asgi.command.order import warnings
 from wxtoken_asgi.command.serve import build
 from wxtoken_asgi.config import Config, load
-from wxtoken_asgi.config.settings import ACCOUNT, SETTINGS, TOP
+from wxtoken_asgi.config.settings import ACCOUNT, CLIENT, SETTINGS, TOP
 from wxtoken_asgi.errors import ConfigError
 
 from .chance import bent, blob, json_value, often, some, text
@@ -38,6 +38,8 @@ NAMES: Final = (
     "__",
     "a\nb",
 )
+KEY: Final = f"sha256:{'0a' * 32}"
+OTHER_KEY: Final = f"sha256:{'0b' * 32}"
 GOOD: Final[dict[str, tuple[Any, ...]]] = {
     "prefix": ("", "/wx", "/wx/中"),
     "store": ("memory:", "sqlite:///tmp/x.db", f"redis://user:{CANARY}@127.0.0.1:6379/0"),
@@ -67,13 +69,30 @@ GOOD: Final[dict[str, tuple[Any, ...]]] = {
     "api_base": ("https://api.weixin.qq.com", "http://127.0.0.1:9"),
     "proxy": (f"http://user:{CANARY}@proxy.lan:3128", f"ftp://user:{CANARY}@x", f"http://user:{CANARY}@[x"),
     "timeout": (10, 0.5),
+    "js_config_open": (True, False),
+    "js_config_host": ("127.0.0.1", "::"),
+    "js_config_port": (0, 8001),
+    "audit_log": ("stdout", "stderr", "audit.log"),
+    "keys": ([KEY], [f"{KEY} until 2027-01-31"], [OTHER_KEY]),
+    "keys_file": ("keys.txt",),
+    "accounts": (["alpha"], []),
+    "may": (["read"], ["read", "refresh", "call", "operate", "js-config"], []),
+    "networks": (["10.0.0.0/8", "unix"], ["::1"]),
 }
+WRONG_KEYS: Final = (
+    *([f"wxk_{CANARY}"], [f"sha256:{CANARY}"], [CANARY], [KEY, 5], [KEY, KEY], [], {"a": CANARY}),
+    *("wrong-keys.txt", "none.txt", ".", "", 7, CANARY, f"wxk_{CANARY}"),
+)
+CLIENTS: Final = ("dev", "lan", "Dev", "trusted", "a b", "..")
 SECRET: Final = frozenset(row.name for row in SETTINGS if row.secret) | {"proxy"}
 ODD_KEYS: Final = ("appSecret", "trushIp", "prefx", "accounts", "secret", "a b", "", "中", "x" * 300, "a\nb")
 VARIABLES: Final = (
     "WXTOKEN_",
     "WXTOKEN_ACCOUNTS__",
     "WXTOKEN_ACCOUNTS__X",
+    "WXTOKEN_CLIENTS__",
+    "WXTOKEN_CLIENTS__X",
+    "WXTOKEN_CLIENT_X",
     "WXTOKEN_PORT_1_TCP",
     "WXTOKEN_PREFX",
 )
@@ -124,6 +143,8 @@ def _value(rng: Random, name: str) -> Any:
     if name == "store":
         place = rng.choice(("127.0.0.1:6379/0", "[x", "h:99999/0", "h", "", "h/x/y", "h?db=1", text(rng, 4)))
         return f"{rng.choice(STORES)}://u:{CANARY}@{place}"
+    if name in {"keys", "keys_file"}:
+        return rng.choice(WRONG_KEYS)
     if name in SECRET:  # whatever is wrong with it, it is a secret
         wrong = rng.choice(
             (f"{CANARY}\n", f" {CANARY}", [CANARY], {"a": CANARY}, f"{CANARY}{text(rng, 5)}", 7)
@@ -147,6 +168,21 @@ def _account(rng: Random) -> dict[str, Any]:
     return made | (_table(rng, list(ACCOUNT), 2) if often(rng, 0.5) else {})
 
 
+def _client(rng: Random) -> dict[str, Any]:
+    form = rng.choice(("keys", "keys", "keys_file", "networks"))
+    return {form: _value(rng, form)} | (_table(rng, list(CLIENT), 2) if often(rng, 0.5) else {})
+
+
+def _clients(rng: Random) -> list[str]:
+    """The lines of some clients' tables."""
+    lines = []
+    names = CLIENTS if often(rng, 0.15) else CLIENTS[:2]
+    for name in rng.sample(names, rng.choice((0, 0, 0, 1, 2))):
+        lines.append(f"[clients.{_key(name)}]")
+        lines += [f"{_key(key)} = {_toml(value)}" for key, value in _client(rng).items()]
+    return lines
+
+
 def document(rng: Random, *, included: bool = False) -> bytes:
     """A file's content."""
     if often(rng, 0.05):
@@ -155,9 +191,12 @@ def document(rng: Random, *, included: bool = False) -> bytes:
     names = rng.sample(NAMES, 1) if often(rng, 0.2) else rng.sample(NAMES[:2], rng.randint(0, 2))
     accounts = {name: _account(rng) for name in names}
     lines = [f"{_key(name)} = {_toml(value)}" for name, value in top.items()]
+    if often(rng, 0.1):
+        lines.append(f"clients.{_key(rng.choice(CLIENTS[:2]))} = {_toml(_client(rng))}")
     for name, table in accounts.items():
         lines.append(f"[accounts.{_key(name)}]")
         lines += [f"{_key(key)} = {_toml(value)}" for key, value in table.items()]
+    lines += _clients(rng)
     content = "\n".join(lines).encode("utf-8", "surrogatepass")
     # A secret in the place of a name is known by its form, which must not be bent.
     named = b"_env" in content or b"_file" in content
@@ -198,6 +237,9 @@ def environment(rng: Random) -> dict[str, str]:
     for _ in range(rng.choice((0, 0, 0, 2))):
         name, account = rng.choice(list(ACCOUNT)), rng.choice(("ALPHA", "BETA", "A_B", "NEW", "_"))
         made[f"WXTOKEN_ACCOUNTS__{account}__{name.upper()}"] = _as_text(rng, name)
+    for _ in range(rng.choice((0, 0, 0, 0, 0, 2))):
+        name, client = rng.choice(list(CLIENT)), rng.choice(("DEV", "LAN", "NEW", "_"))
+        made[f"WXTOKEN_CLIENTS__{client}__{name.upper()}"] = _as_text(rng, name)
     if often(rng, 0.03):
         name = rng.choice(VARIABLES) + text(rng, 4).replace("=", "")
         made["".join(filter(str.isprintable, name))] = rng.choice(WORDS)
@@ -228,6 +270,10 @@ def _one(rng: Random, folder: Path) -> None:
     files["more.toml"] = document(rng, included=True) if often(rng, 0.3) else b""
     files["accounts.d/a.toml"] = document(rng, included=True) if often(rng, 0.3) else b""
     files["secret.txt"] = rng.choice((f"{CANARY}\n".encode(), CANARY.encode(), b"", b"\xff", b"a b\n\n"))
+    files["keys.txt"] = rng.choice((f"# of dev\n{KEY} # Ann\n".encode(), f"{OTHER_KEY}\n".encode()))
+    files["wrong-keys.txt"] = rng.choice(
+        (f"{KEY}\nwxk_{CANARY}\n".encode(), CANARY.encode(), b"", b"#\n", b"\xff")
+    )
     files["store.txt"] = rng.choice((b"memory:\n", b"nothing", f"redis://u:{CANARY}@h:99999/".encode()))
     for name, content in files.items():
         (folder / name).write_bytes(content)

@@ -9,7 +9,7 @@ import pytest
 
 from wxtoken_asgi import ConfigError, TokenManager, WxTokenMiddleware
 from wxtoken_asgi.answers import json_answer
-from wxtoken_asgi.endpoints import NOT_ALLOWED
+from wxtoken_asgi.door import NOT_ALLOWED
 
 from support.center import exchange, running
 
@@ -119,9 +119,9 @@ async def test_a_flood_of_refused_addresses_does_not_flood_log_and_memory(world,
     async with running(world) as center:
         for number in range(1200):
             await center.raw("GET", "/token/alpha", peer=f"10.9.{number // 250}.{number % 250}")
-        endpoints = center.service._routes._wrong_method.__self__
+        door = center.service._routes._wrong_method.__self__._door
     told = [record for record in caplog.records if record.getMessage().startswith("refused: ")]
-    assert len(told) == len(endpoints._told) == 1000
+    assert len(told) == len(door._told) == 1000
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])

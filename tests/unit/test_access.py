@@ -430,7 +430,7 @@ def test_what_is_remembered_is_bounded_and_forgotten_without_a_change_of_mind():
         low = f"{number >> 8}.{number & 255}"
         assert access.refusal(_scope(f"127.0.{low}", f"host: 127.0.{low}")) is None
         assert access.refusal(_scope(f"8.8.{low}", HOST)) == f"peer 8.8.{low} is not in trusted"
-        assert max(len(access._peers), len(access.local)) <= 4096
+        assert max(len(access._peers._met), len(access.plain), len(access.local)) <= 4096
     assert access.refusal(_scope("127.0.0.0", "host: evil.example")) is not None
 
 
@@ -439,7 +439,7 @@ def test_hosts_and_peers_that_are_refused_for_their_form_are_not_remembered():
     for number in range(50):
         access.refusal(_scope("127.0.0.1", f"host: evil{number}.example"))
         access.refusal(_scope(f"/run/{number}.sock", HOST))
-    assert (len(access._peers), len(access.local)) == (1, 0)
+    assert (len(access._peers._met), len(access.plain), len(access.local)) == (1, 0, 0)
 
 
 def test_two_accesses_share_nothing():

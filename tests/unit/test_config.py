@@ -8,7 +8,8 @@ import textwrap
 import pytest
 
 from wxtoken_asgi.config import Config, load
-from wxtoken_asgi.config.settings import ACCOUNT, SETTINGS, TOP, reference
+from wxtoken_asgi.config.sections import reference
+from wxtoken_asgi.config.settings import ACCOUNT, SETTINGS, TOP
 from wxtoken_asgi.records import Account
 
 SECRET = "5f4dcc3b5aa765d61d8327deb882cf99"
@@ -60,6 +61,7 @@ def test_the_reference_has_a_line_for_each_setting():
     assert '| `api_base` | top and account | text in quotes | `"https://api.weixin.qq.com"` |' in "\n".join(
         lines
     )
+    assert "| `keys` | client | a list of texts |  |" in "\n".join(lines)
     assert '| `trusted` | top | a list of texts | `["127.0.0.0/8", "::1"]` |' in "\n".join(lines)
 
 
@@ -74,6 +76,7 @@ GOOD = {
     "ask_every": (60, "60", 60.0),
     "probe_every": (300, "300", 300.0),
     "js_config_ticket": (True, "yes", True),
+    "js_config_open": (False, "no", False),
     "watch_every": (0, "0", 0.0),
     "hooks": ("shop.wx:hooks", "shop.wx:hooks", "shop.wx:hooks"),
     "api_base": ("http://127.0.0.1:8001", "http://127.0.0.1:8001", "http://127.0.0.1:8001"),
@@ -81,6 +84,9 @@ GOOD = {
     "timeout": (2.5, "2.5", 2.5),
     "host": ("0.0.0.0", "0.0.0.0", "0.0.0.0"),
     "port": (0, "0", 0),
+    "js_config_host": ("::1", "::1", "::1"),
+    "js_config_port": (0, "0", 0),
+    "audit_log": ("stdout", "stdout", "stdout"),
     "workers": (4, "4", 4),
     "app": ("shop.main:app", "shop.main:app", "shop.main:app"),
 }
@@ -93,7 +99,7 @@ def toml(value):
 
 
 def test_the_table_of_good_values_is_complete():
-    assert set(GOOD) == {field.name for field in dataclasses.fields(Config)} - {"accounts"}
+    assert set(GOOD) == {field.name for field in dataclasses.fields(Config)} - {"accounts", "clients"}
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -138,6 +144,14 @@ def test_the_process_s_own_environment_is_the_default(folder, monkeypatch):
 def test_a_file_may_begin_with_a_byte_order_mark(folder):
     (folder / "wx.toml").write_bytes(b"\xef\xbb\xbfport = 1\r\nworkers = 2\r\n")
     assert load("wx.toml", environ={}).workers == 2
+
+
+@pytest.mark.parametrize("place", ["", "below/"])
+def test_a_file_for_audit_records_is_relative_to_the_configuration_file(folder, place):
+    (folder / "below").mkdir()
+    (folder / f"{place}wx.toml").write_text('audit_log = "audit.log"')
+    assert load(f"{place}wx.toml", environ={}).audit_log == f"{place}audit.log"
+    assert load(f"{place}wx.toml", environ={"WXTOKEN_AUDIT_LOG": "/a"}).audit_log == "/a"
 
 
 # Accounts

@@ -7,11 +7,13 @@ import sys
 import pytest
 
 from wxtoken_asgi import config as config_module
+from wxtoken_asgi.clients import Client
 from wxtoken_asgi.config import Config, import_object
 from wxtoken_asgi.errors import ConfigError
 from wxtoken_asgi.records import Account
 
 ALPHA = Account("alpha", "wx01", "not-to-be-shown")
+DEV = Client("dev", networks=("10.1.0.0/16",))
 
 
 @pytest.fixture
@@ -78,7 +80,13 @@ def test_the_manager_is_told_where_no_store_was_written_out(built):
 
 def test_the_middleware_gets_its_settings(built):
     config = Config(
-        prefix="/wx", trusted=("::1",), trusted_proxies=("10.0.0.1",), hosts=("h",), js_config_ticket=True
+        prefix="/wx",
+        trusted=("::1",),
+        trusted_proxies=("10.0.0.1",),
+        hosts=("h",),
+        js_config_ticket=True,
+        js_config_open=False,
+        clients=(DEV,),
     )
     assert config.middleware("the app", hosts=("i",)) == "the middleware"
     assert built["middleware"] == (
@@ -89,6 +97,8 @@ def test_the_middleware_gets_its_settings(built):
             "trusted_proxies": ("10.0.0.1",),
             "hosts": ("i",),
             "js_config_ticket": True,
+            "js_config_open": False,
+            "clients": (DEV,),
             "tokens": "the manager",
         },
     )

@@ -173,7 +173,7 @@ def test_the_environment_may_name_included_files(folder):
 @pytest.mark.parametrize(
     ("included", "message"),
     [
-        ("port = 1", "more.toml: port: an included file may hold [accounts.NAME] only"),
+        ("port = 1", "more.toml: port: an included file may hold [accounts.NAME] and [clients.NAME] only"),
         (ALPHA, "more.toml: account alpha: stands in wx.toml already"),
         ("x = ", "more.toml: no TOML: Invalid value (at line 1, the last one)"),
     ],

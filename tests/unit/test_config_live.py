@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import time
 from pathlib import Path
 
 import anyio
@@ -12,10 +13,12 @@ import httpx
 import pytest
 
 from wxtoken_asgi import ConfigError, UnknownAccount, UpstreamRefused
+from wxtoken_asgi.command.newkey import rotate
 from wxtoken_asgi.config import Config, load
 from wxtoken_asgi.config import live as live_module
 from wxtoken_asgi.config.files import Files
 from wxtoken_asgi.config.live import LIVE, LiveConfig, follow
+from wxtoken_asgi.keys import Key, new_key
 from wxtoken_asgi.sandbox import Sandbox
 
 from support.center import client
@@ -275,6 +278,37 @@ async def test_accounts_and_rules_come_and_go_with_the_files(place, sandbox):
         write(place, "", 'trusted = ["10.0.0.1"]\nwatch_every = 0.1')
         await until(lambda: live.config.trusted == ("10.0.0.1",))
         assert (await http.get("/token/beta")).status_code == 403
+
+
+async def test_a_key_is_changed_and_nobody_is_refused_meanwhile(place, sandbox):
+    old, new = new_key(), new_key()
+    (place / "dev.keys").write_text(f"# of dev\n{Key.of(old).line}\n")
+    write(place, '[clients.dev]\nkeys_file = "dev.keys"', "trusted = []\nwatch_every = 0.1")
+    live, service = build(place, sandbox)
+    async with service.tokens, client(service) as http:
+
+        async def status(key):
+            headers = {"authorization": f"Bearer {key}"}
+            return (await http.get("/token/alpha", headers=headers)).status_code
+
+        assert [await status(old), await status(new)] == [200, 401]
+        rotate(place / "dev.keys", Key.of(new), time.time(), 3600)
+        await until(lambda: len(live.config.clients[0].keys) == 2)
+        assert [await status(old), await status(new)] == [200, 200]
+        (place / "dev.keys").write_text(Key.of(new).line)
+        await until(lambda: len(live.config.clients[0].keys) == 1)
+        assert [await status(old), await status(new)] == [401, 200]
+
+
+async def test_js_config_is_closed_and_opened_with_the_files(place, sandbox):
+    page = "/js-config/alpha?url=https%3A%2F%2Fa.com%2F"
+    write(place, "", "trusted = []\nwatch_every = 0.1\njs_config_open = false")
+    live, service = build(place, sandbox)
+    async with service.tokens, client(service) as http:
+        assert (await http.get(page)).status_code == 403
+        write(place, "", "trusted = []\nwatch_every = 0.1")
+        await until(lambda: live.config.js_config_open)
+        assert (await http.get(page)).status_code == 200
 
 
 async def test_what_is_wrong_is_said_once_and_the_configuration_before_stays(place, sandbox, caplog):

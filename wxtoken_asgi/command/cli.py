@@ -1,4 +1,4 @@
-"""The command line: `wxtoken serve`, `wxtoken sandbox`, `wxtoken token`.
+"""The command line: `wxtoken serve`, `wxtoken sandbox`, `wxtoken token`, `wxtoken key`.
 
 Exit codes: 0 for success, 2 for a wrong configuration or command line (one line on stderr), 1 for the rest.
 """
@@ -9,7 +9,9 @@ import argparse
 import importlib
 import importlib.util
 import json
+import math
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
@@ -19,9 +21,11 @@ from typing import Any, Final, NoReturn
 from wxtoken_asgi.command import place
 from wxtoken_asgi.command.ask import Asked, read
 from wxtoken_asgi.command.hangup import held_back
+from wxtoken_asgi.command.newkey import explained, rotate
 from wxtoken_asgi.command.order import Order
 from wxtoken_asgi.config.settings import TOP
 from wxtoken_asgi.errors import ConfigError, WxTokenError
+from wxtoken_asgi.keys import Key, new_key
 
 _LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _FLAGS: Final = ("host", "port", "workers", "prefix", "store", "app")
@@ -74,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands.add_parser("serve", help="run the token center", allow_abbrev=False))
     _add_sandbox(commands.add_parser("sandbox", help="run a WeChat on this machine", allow_abbrev=False))
     _add_token(commands.add_parser("token", help="print an account's token", allow_abbrev=False))
+    _add_key(commands.add_parser("key", help="make a client's key", allow_abbrev=False))
     return parser
 
 
@@ -119,6 +124,37 @@ def _add_token(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, with expires_in")
 
 
+def _add_key(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_key)
+    parser.description = "The key alone goes to stdout; what a configuration keeps of it goes to stderr."
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("name", nargs="?", metavar="NAME", help="the client's name")
+    where.add_argument("--into", metavar="FILE", help="add it to a keys_file; the keys before it end")
+    parser.add_argument("--days", type=_days, metavar="N", help="how long it lives (for ever)")
+    parser.add_argument(
+        "--overlap", type=_hours, metavar="HOURS", help="how long the keys before it live at most (24)"
+    )
+
+
+def _days(text: str) -> float:
+    return _within(text, 1 / 86_400, 36_500)
+
+
+def _hours(text: str) -> float:
+    return _within(text, 0, 8_760)
+
+
+def _within(text: str, least: float, most: float) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if least <= number <= most:
+        return number
+    msg = f"it must be a number, {'above' if least else 'at least'} 0 and at most {most}, not {text[:20]!r}"
+    raise argparse.ArgumentTypeError(msg)
+
+
 def _serve(args: argparse.Namespace) -> int:
     serve = _server()
     flags = {name: getattr(args, name) for name in _FLAGS if getattr(args, name) is not None}
@@ -135,11 +171,12 @@ def _serve(args: argparse.Namespace) -> int:
         config = live.config
         serve.build(config)
         place.try_out(config.store or "memory:")
-        door = stack.enter_context(serve.listen(config.host, config.port))
+        serve.try_audit(config.audit_log)
+        doors = [stack.enter_context(door) for door in serve.listen_all(config)]
         if args.sandbox:
             stack.enter_context(serve.sandbox_beside(sock))
-            serve.announce(config, serve.address_of(door), order.sandbox)
-        code: int = serve.run(live, door, log_level=args.log_level, access_log=args.access_log)
+            serve.announce(config, serve.address_of(doors[0]), order.sandbox)
+        code: int = serve.run(live, doors, log_level=args.log_level, access_log=args.access_log)
     return code
 
 
@@ -170,6 +207,25 @@ def _token(args: argparse.Namespace) -> int:
     asked = Asked(args.app, args.kind, args.server, args.config)
     answer = read(asked)
     print(json.dumps(answer) if args.json else _line(answer[asked.key]))
+    return 0
+
+
+def _key(args: argparse.Namespace) -> int:
+    if args.overlap is not None and args.into is None:
+        msg = "--overlap: it belongs to --into"
+        raise ConfigError(msg)
+    now, key = time.time(), new_key()
+    kept = Key.of(key, None if args.days is None else now + args.days * 86_400)
+    if args.into is None:
+        said = explained(kept, args.name)
+    else:
+        overlap = 24 if args.overlap is None else args.overlap
+        rotate(Path(args.into), kept, now, overlap * 3_600)
+        said = [
+            f"{_line(args.into)}: key {kept.id} is added, those before it end in {overlap:g} hours at most"
+        ]
+    print(key, flush=True)
+    print("\n".join(said), file=sys.stderr)
     return 0
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from http.client import HTTPConnection, HTTPException
 from types import FrameType
@@ -21,9 +20,10 @@ from urllib.parse import quote, urlsplit
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from wxtoken_asgi.command.doors import Doors, address_of, described, listen, listen_all, pages_port
 from wxtoken_asgi.command.hangup import let_through, pass_on, reload_at, waiting
 from wxtoken_asgi.command.order import Order, warnings
-from wxtoken_asgi.command.serverlog import SANDBOX_THREAD, log_config
+from wxtoken_asgi.command.serverlog import SANDBOX_THREAD, log_config, try_audit
 from wxtoken_asgi.config import Config, import_object
 from wxtoken_asgi.config.live import LiveConfig, tell
 from wxtoken_asgi.errors import ConfigError
@@ -31,10 +31,12 @@ from wxtoken_asgi.manager import TokenManager
 from wxtoken_asgi.middleware import WxTokenMiddleware
 from wxtoken_asgi.sandbox import demo
 
+# The command line finds all of the server here.
+__all__ = ["address_of", "listen", "listen_all", "try_audit"]
+
 _GRACE_S: Final = 20
 _SANDBOX_GRACE_S: Final = 1
 _START_S: Final = 60
-_BACKLOG: Final = 2048
 _STARTUP_FAILURE: Final = 3  # uvicorn's exit code for it; its supervisor then stops instead of trying again
 
 _log = logging.getLogger("wxtoken_asgi")
@@ -60,11 +62,12 @@ def build(config: Config | LiveConfig) -> WxTokenMiddleware:
     return config.middleware(inner)
 
 
-def create_app(last: Config | None = None) -> WxTokenMiddleware:
+def create_app(last: Config | None = None, narrow: int | None = None) -> WxTokenMiddleware | Doors:
     """The factory that each worker calls: it reads the configuration again.
 
     Args:
         last: what its parent found right; in force if the files are wrong meanwhile.
+        narrow: the port on which js-config alone is answered, if there is one.
     """
     try:
         live = LiveConfig(Order.handed_down().config, check=warnings, last=last, polls=_alone(last))
@@ -75,7 +78,7 @@ def create_app(last: Config | None = None) -> WxTokenMiddleware:
     if threading.current_thread() is threading.main_thread():
         _drain_on_signal(app.tokens)
         app.tokens.beside.append(partial(reload_at, live))
-    return app
+    return app if narrow is None else Doors(app, narrow)
 
 
 def _alone(last: Config | None) -> bool:
@@ -115,49 +118,15 @@ def _draining(
     return handle
 
 
-# Where it is served
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens: who connects before the server runs waits for it.
-
-    Raises:
-        ConfigError: the address is taken, or is none of this machine's.
-    """
-    with ExitStack() as stack:
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-            # Where a name has several addresses, as localhost has, the older protocol reaches more clients.
-            family, kind, protocol, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
-            sock = stack.enter_context(socket.socket(family, kind, protocol))
-            if os.name == "posix":
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(address)
-            sock.listen(_BACKLOG)
-        except (OSError, UnicodeError) as problem:
-            reason = problem.strerror if isinstance(problem, OSError) else "that is no host name"
-            msg = f"host and port: cannot listen on {host} port {port}: {reason}"
-            raise ConfigError(msg) from None
-        stack.pop_all()
-    return sock
-
-
-def address_of(sock: socket.socket) -> str:
-    """The socket's address as a URL; one that listens everywhere is shown with the loopback address."""
-    host, port = sock.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (nothing is bound here)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 # The server
 
 
-def run(live: LiveConfig, sock: socket.socket, *, log_level: str, access_log: bool) -> int:
+def run(live: LiveConfig, socks: list[socket.socket], *, log_level: str, access_log: bool) -> int:
     """Serve until a signal ends it.
 
     Args:
         live: the checked configuration; each worker reads it again.
-        sock: the socket that listens.
+        socks: the sockets that listen, as `doors.listen_all` makes them.
         log_level: `debug`, `info`, `warning`, `error` or `critical`.
         access_log: whether each request gets a line.
 
@@ -166,20 +135,21 @@ def run(live: LiveConfig, sock: socket.socket, *, log_level: str, access_log: bo
     """
     config = live.config
     options = _options(
-        partial(create_app, config),
+        partial(create_app, config, pages_port(socks)),
         factory=True,
         workers=config.workers,
-        log_config=log_config(log_level),
+        log_config=log_config(log_level, config.audit_log),
         log_level=log_level,
         access_log=access_log,
         timeout_graceful_shutdown=_GRACE_S,
     )
-    _log.info("listening on %s%s", address_of(sock), config.prefix)
+    for line in described(socks, config.prefix):
+        _log.info("%s", line)
     for warning in warnings(config):
         _log.warning("%s", warning)
     if config.workers == 1:
-        return _run_alone(uvicorn.Server(options), sock)
-    supervisor = Supervisor(options, sock, live)
+        return _run_alone(uvicorn.Server(options), *socks)
+    supervisor = Supervisor(options, socks, live)
     with let_through():
         supervisor.run()
     return 1 if any(worker.exitcode == _STARTUP_FAILURE for worker in supervisor.processes) else 0
@@ -190,13 +160,14 @@ class Supervisor(Multiprocess):
 
     Args:
         options: of the server.
-        sock: the socket that listens.
+        socks: the sockets that listen.
         live: the configuration; what is wrong with a new one is said here, and no worker hears of it.
     """
 
-    def __init__(self, options: uvicorn.Config, sock: socket.socket, live: LiveConfig) -> None:
-        super().__init__(options, sockets=[sock])
+    def __init__(self, options: uvicorn.Config, socks: list[socket.socket], live: LiveConfig) -> None:
+        super().__init__(options, sockets=socks)
         self._live = live
+        self._pages_port = pages_port(socks)
         self._look_at = time.monotonic() + live.pause_s
 
     def init_processes(self) -> None:
@@ -225,7 +196,7 @@ class Supervisor(Multiprocess):
         except ConfigError as problem:
             tell(problem)
             return
-        self.config.app = partial(create_app, config)
+        self.config.app = partial(create_app, config, self._pages_port)
         self._look_at = time.monotonic() + self._live.pause_s
         for worker in self.processes:
             pass_on(worker.pid)
@@ -265,12 +236,12 @@ def _options(app: Any, **more: Any) -> uvicorn.Config:
     )
 
 
-def _run_alone(server: uvicorn.Server, sock: socket.socket) -> int:
+def _run_alone(server: uvicorn.Server, *socks: socket.socket) -> int:
     # uvicorn raises the signals that it caught once more at its end: here they end nothing any more.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, server.handle_exit)
     try:
-        server.run(sockets=[sock])
+        server.run(sockets=list(socks))
     except SystemExit:
         return 1  # uvicorn has logged what kept the app from starting
     return 0

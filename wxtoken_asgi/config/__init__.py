@@ -11,26 +11,29 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from wxtoken_asgi.access import DEFAULT_TRUSTED
-from wxtoken_asgi.accounts import Accounts
-from wxtoken_asgi.config.assembly import build_account, check_shared, include, named, over, resolve
+from wxtoken_asgi.clients import Client
+from wxtoken_asgi.config.assembly import include, named, over, resolve, with_variables
+from wxtoken_asgi.config.building import build_accounts, build_clients, check_shared
 from wxtoken_asgi.config.files import Files
 from wxtoken_asgi.config.layers import (
     CONFIG,
     Entries,
     Layer,
-    Table,
     check_variables,
-    read_account_variables,
     read_file,
     read_flags,
     read_variables,
 )
+from wxtoken_asgi.config.sections import ACCOUNTS, CLIENTS, HEAD
 from wxtoken_asgi.errors import ConfigError
 from wxtoken_asgi.manager import TokenManager
 from wxtoken_asgi.middleware import WxTokenMiddleware
 from wxtoken_asgi.records import DEFAULT_API_BASE, Account
 
 _HOOKS: Final = ("on_token", "on_ticket", "on_error")
+STREAMS: Final = ("stdout", "stderr")
+"""What `audit_log` may be besides a file."""
+
 _NO_FLAGS: Final[Mapping[str, object]] = MappingProxyType({})
 
 
@@ -41,6 +44,7 @@ class Config:
     Args:
         store: the store's URL, or None where none was written.
         accounts: the accounts, with their secrets read and their defaults filled in.
+        clients: the clients, with the lines of their keys.
     """
 
     prefix: str = ""
@@ -53,6 +57,7 @@ class Config:
     ask_every: float = 270.0
     probe_every: float = 0.0
     js_config_ticket: bool = False
+    js_config_open: bool = True
     watch_every: float = 5.0
     hooks: str | None = None
     api_base: str = DEFAULT_API_BASE
@@ -60,9 +65,13 @@ class Config:
     timeout: float = 10.0
     host: str = "127.0.0.1"
     port: int = 8000
+    js_config_host: str | None = None
+    js_config_port: int | None = None
+    audit_log: str | None = None
     workers: int = 1
     app: str | None = None
     accounts: tuple[Account, ...] = ()
+    clients: tuple[Client, ...] = ()
 
     @property
     def shares_store(self) -> bool:
@@ -106,6 +115,8 @@ class Config:
             "trusted_proxies": self.trusted_proxies,
             "hosts": self.hosts,
             "js_config_ticket": self.js_config_ticket,
+            "js_config_open": self.js_config_open,
+            "clients": self.clients,
         }
         if "tokens" not in more:
             options["tokens"] = self.manager()
@@ -147,17 +158,23 @@ def load(
     folder = Path() if name is None else Path(name).parent
     top = over(over(file.top, read_variables(environ, folder)), read_flags(overrides, folder))
     check_shared(top)
-    tables = include(file.accounts, top, files)
-    for app, table in read_account_variables(environ, tables, folder).items():
-        lower = tables.get(app, Table(table.origin))
-        tables[app] = Table(lower.origin, over(lower.entries, table.entries))
-    check_variables(environ, named(top, *(table.entries for table in tables.values())))
-    accounts = Accounts(build_account(app, tables, top, environ, files) for app in tables)
-    return Config(**_values(resolve(top, "store", environ, files)), accounts=tuple(accounts))
+    tables = {
+        section: with_variables(section, found, environ, folder)
+        for section, found in include(file, top, files).items()
+    }
+    entries = [table.entries for found in tables.values() for table in found.values()]
+    check_variables(environ, named(top, *entries))
+    accounts = build_accounts(tables[ACCOUNTS], top, environ, files)
+    clients = build_clients(tables[CLIENTS], accounts, environ, files)
+    values = _values(resolve(top, HEAD, environ, files))
+    return Config(**values, accounts=tuple(accounts), clients=clients)
 
 
 def _values(top: Entries) -> dict[str, Any]:
     values = {name: entry.value for name, entry in top.items() if name != "include"}
+    audit = top.get("audit_log")
+    if audit is not None and audit.value not in STREAMS:
+        values["audit_log"] = str(audit.folder / audit.value)
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 

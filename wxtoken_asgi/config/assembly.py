@@ -1,21 +1,29 @@
-"""How layers of settings become one: what goes before what, secrets that stand elsewhere, accounts."""
+"""How layers of settings become one: what goes before what, and values that stand elsewhere."""
 
 from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
 
 from wxtoken_asgi.config.files import Files
-from wxtoken_asgi.config.layers import Entries, Entry, Table, complaint, read_file, read_text
-from wxtoken_asgi.config.settings import ACCOUNT, TOP, closest
-from wxtoken_asgi.config.shapes import shown
+from wxtoken_asgi.config.keyfile import written_keys
+from wxtoken_asgi.config.layers import (
+    Entries,
+    Entry,
+    Layer,
+    Table,
+    Tables,
+    complaint,
+    read_file,
+    read_named_variables,
+    read_text,
+)
+from wxtoken_asgi.config.sections import Section
+from wxtoken_asgi.config.shapes import TEXT, shown
 from wxtoken_asgi.errors import ConfigError
-from wxtoken_asgi.records import Account
-
-_SHARED: Final = tuple(name for name in TOP if name in ACCOUNT)
+from wxtoken_asgi.keys import MARK
 
 
 def over(lower: Entries, upper: Entries) -> Entries:
@@ -35,18 +43,37 @@ def named(*tables: Entries) -> set[str]:
     }
 
 
-def include(tables: Mapping[str, Table], top: Entries, files: Files) -> dict[str, Table]:
-    """Add the accounts of the files that `include` names.
+def include(file: Layer, top: Entries, files: Files) -> dict[Section, Tables]:
+    """Add the accounts and clients of the files that `include` names to those of the file itself.
 
     Raises:
-        ConfigError: a file is missing or wrong, or an account stands in two of them.
+        ConfigError: a file is missing or wrong, or an account or client stands in two of them.
+    """
+    found = {section: dict(tables) for section, tables in file.tables.items()}
+    for path in _included(top["include"], files) if "include" in top else ():
+        for section, tables in read_file(path, files, included=True).tables.items():
+            _add(found[section], tables, section)
+    return found
+
+
+def _add(found: Tables, more: Tables, section: Section) -> None:
+    for name, table in more.items():
+        if name in found:
+            message = f"stands in {found[name].origin} already"
+            raise complaint(table.origin, message, section.label(name))
+        found[name] = table
+
+
+def with_variables(section: Section, tables: Tables, environ: Mapping[str, str], folder: Path) -> Tables:
+    """Put the settings over those of files that the environment has for tables of a sort.
+
+    Raises:
+        ConfigError: a variable's name or value is wrong.
     """
     found = dict(tables)
-    for path in _included(top["include"], files) if "include" in top else ():
-        for name, table in read_file(path, files, included=True).accounts.items():
-            if name in found:
-                raise complaint(table.origin, f"stands in {found[name].origin} already", account=name)
-            found[name] = table
+    for name, table in read_named_variables(section, environ, tables, folder).items():
+        lower = tables.get(name, Table(table.origin))
+        found[name] = Table(lower.origin, over(lower.entries, table.entries))
     return found
 
 
@@ -62,20 +89,21 @@ def _included(entry: Entry, files: Files) -> list[Path]:
 
 
 def resolve(
-    entries: Entries, name: str, environ: Mapping[str, str], files: Files, *, account: str | None = None
+    entries: Entries, section: Section, environ: Mapping[str, str], files: Files, owner: str = ""
 ) -> Entries:
     """Put a value in place that stands in an environment variable or in a file.
 
     Args:
-        entries: settings that may hold `name`, `name_env` or `name_file`.
-        name: `store` or `secret`.
+        entries: settings that may hold `store`, `store_env` or `store_file`, or the like.
+        section: says which setting it is.
         environ: the environment.
         files: reads what stands in a file.
-        account: whose setting it is, for messages.
+        owner: whose setting it is, for messages.
 
     Raises:
         ConfigError: more than one of the three stands there, or what is named cannot be read.
     """
+    name = section.apart
     given = [key for key in (name, f"{name}_env", f"{name}_file") if key in entries]
     rest = {key: entry for key, entry in entries.items() if key not in given}
     if not given:
@@ -83,85 +111,43 @@ def resolve(
     key = given[-1]
     entry = entries[key]
     if len(given) > 1:
-        raise complaint(entry.origin, f"{' and '.join(given)} exclude each other", account=account)
+        raise complaint(entry.origin, f"{' and '.join(given)} exclude each other", owner)
     if key == name:
         return rest | {name: entry}
+    row = section.rows[name]
     if key.endswith("_env"):
-        value = _from_variable(key, entry, environ, account)
+        value: object = _from_variable(key, entry, environ, owner)
     else:
-        value = _from_file(key, entry, files, account)
-    problem = (TOP | ACCOUNT)[name].complaint(value) if value else f"{key}: nothing stands there"
+        value = _from_file(key, entry, files, owner, _line if row.shape is TEXT else written_keys)
+    problem = row.complaint(value) if value else f"{key}: nothing stands there"
     if problem:
-        raise complaint(entry.origin, problem, account=account)
+        raise complaint(entry.origin, problem, owner)
     return rest | {name: Entry(value, entry.origin, entry.folder)}
 
 
-def _from_variable(key: str, entry: Entry, environ: Mapping[str, str], account: str | None) -> str:
+def _from_variable(key: str, entry: Entry, environ: Mapping[str, str], owner: str) -> str:
     if entry.value in environ:
         return environ[entry.value]
     message = f"{key}: the environment variable {_name(entry.value)} is not set"
-    raise complaint(entry.origin, message, account=account)
+    raise complaint(entry.origin, message, owner)
 
 
-def _from_file(key: str, entry: Entry, files: Files, account: str | None) -> str:
+def _from_file(key: str, entry: Entry, files: Files, owner: str, read: Callable[[str], object]) -> object:
     def wrong(reason: str) -> ConfigError:
-        return complaint(entry.origin, f"{key}: {_name(entry.value)} {reason}", account=account)
+        return complaint(entry.origin, f"{key}: {_name(entry.value)} {reason}", owner)
 
     text = read_text(entry.folder / entry.value, files, wrong)
+    try:
+        return read(text)
+    except ConfigError as problem:
+        raise wrong(str(problem)) from None
+
+
+def _line(text: str) -> str:
     return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
 
 def _name(value: str) -> str:
-    # Whoever took `secret_env` for `secret`, or `store_env` for `store`, finds no secret in the log.
-    return "named there" if re.fullmatch(r"[0-9A-Za-z]{20,}", value) or "@" in value else shown(value)
-
-
-def check_shared(top: Entries) -> None:
-    """Check at the top what holds for all accounts, so that the message names the top.
-
-    Raises:
-        ConfigError: a value is wrong.
-    """
-    for name in _SHARED:
-        if name not in top:
-            continue
-        try:
-            Account("top", appid="top", secret="top", **{name: top[name].value})  # noqa: S106 (no secret)
-        except ConfigError as problem:
-            raise complaint(top[name].origin, str(problem).removeprefix("account top: ")) from None
-
-
-def build_account(
-    name: str, tables: Mapping[str, Table], top: Entries, environ: Mapping[str, str], files: Files
-) -> Account:
-    """Build an account of its own settings and those at the top.
-
-    Args:
-        name: the account's name.
-        tables: all accounts' settings.
-        top: the settings at the top.
-        environ: the environment, for `secret_env`.
-        files: reads what `secret_file` names.
-
-    Raises:
-        ConfigError: a setting is missing or wrong.
-    """
-    table = tables[name]
-    entries = resolve(table.entries, "secret", environ, files, account=name)
-    for key, ways in (("appid", "appid"), ("secret", "secret, secret_env or secret_file")):
-        if key not in entries:
-            raise complaint(table.origin, f"{ways} is missing{_typo(name, tables)}", account=name)
-    shared = {key: top[key] for key in _SHARED if key in top}
-    values = {key: entry.value for key, entry in (shared | entries).items()}
-    try:
-        return Account(name, **values)
-    except ConfigError as problem:
-        message = str(problem).removeprefix(f"account {name}: ")
-        entry = entries.get(message.partition(" ")[0])
-        origin = entry.origin if entry else table.origin
-        raise ConfigError(f"{origin}: {problem}") from None
-
-
-def _typo(name: str, tables: Mapping[str, Table]) -> str:
-    meant = closest(name, tuple(other for other in tables if other != name))
-    return f"; did you mean account {meant}?" if meant else ""
+    # Whoever took `secret_env` for `secret`, or `keys_file` for a key, finds no secret in the log.
+    hidden = re.fullmatch(r"[0-9A-Za-z]{20,}", value) or "@" in value or MARK in value
+    return "named there" if hidden else shown(value)

@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from wxtoken_asgi.config.files import Files
-from wxtoken_asgi.config.settings import ACCOUNT, TOP, Setting, closest, misplaced
-from wxtoken_asgi.config.shapes import shown
+from wxtoken_asgi.config.sections import HEAD, NAMED, Section, closest, misplaced
+from wxtoken_asgi.config.settings import TOP
+from wxtoken_asgi.config.shapes import Setting, shown
 from wxtoken_asgi.errors import ConfigError
 
 PREFIX: Final = "WXTOKEN_"
 CONFIG: Final = "WXTOKEN_CONFIG"
 
-_ACCOUNTS: Final = "WXTOKEN_ACCOUNTS__"
-_HOW: Final = f"write {_ACCOUNTS}NAME__SETTING, with two underscores before each part"
 _SERVICE_LINK: Final = re.compile(r"WXTOKEN_(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT(_\d+_(TCP|UDP)\w*)?)")
 
 
@@ -43,26 +42,26 @@ Entries = dict[str, Entry]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """An account's settings, and where the account was named first."""
+    """The settings of an account or a client, and where it was named first."""
 
     origin: str
     entries: Entries = field(default_factory=dict)
 
 
+Tables = dict[str, Table]
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """The settings of one file: those at the top, and the accounts by name."""
+    """The settings of one file: those at the top, and the tables of each sort by name."""
 
     top: Entries = field(default_factory=dict)
-    accounts: dict[str, Table] = field(default_factory=dict)
+    tables: dict[Section, Tables] = field(default_factory=lambda: {section: {} for section in NAMED})
 
 
-def complaint(origin: str, message: str, *, account: str | None = None) -> ConfigError:
-    """The one line that names where the value stands, the account and the setting."""
-    if account is None:
-        return ConfigError(f"{origin}: {message}")
-    name = account if re.fullmatch(r"[\w.-]+", account) else shown(account)
-    return ConfigError(f"{origin}: account {name}: {message}")
+def complaint(origin: str, message: str, owner: str = "") -> ConfigError:
+    """The one line that names where the value stands, the account or client, and the setting."""
+    return ConfigError(f"{origin}: {owner}: {message}" if owner else f"{origin}: {message}")
 
 
 def read_file(path: Path, files: Files, *, included: bool = False) -> Layer:
@@ -71,20 +70,19 @@ def read_file(path: Path, files: Files, *, included: bool = False) -> Layer:
     Args:
         path: the file.
         files: reads it.
-        included: whether another file includes it; then it may hold accounts only.
+        included: whether another file includes it; then it may hold accounts and clients only.
 
     Raises:
         ConfigError: it cannot be read, is no TOML, or holds what is no setting.
     """
     origin = str(path)
     document = _parse(origin, read_text(path, files, partial(complaint, origin)))
-    tables = document.pop("accounts", {})
+    tables = {section: document.pop(section.tables, {}) for section in NAMED}
     if included and document:
-        raise complaint(origin, f"{next(iter(document))}: an included file may hold [accounts.NAME] only")
-    if not isinstance(tables, dict):
-        raise complaint(origin, "accounts must be tables such as [accounts.alpha]")
-    accounts = {name: _account(name, table, origin, path.parent) for name, table in tables.items()}
-    return Layer(_entries(document, origin, path.parent), accounts)
+        forms = " and ".join(section.form for section in NAMED)
+        raise complaint(origin, f"{next(iter(document))}: an included file may hold {forms} only")
+    found = {section: _tables(section, held, origin, path.parent) for section, held in tables.items()}
+    return Layer(_entries(document, origin, path.parent), found)
 
 
 def read_text(path: Path, files: Files, wrong: Callable[[str], ConfigError]) -> str:
@@ -114,20 +112,28 @@ def _parse(origin: str, text: str) -> dict[str, object]:
         raise complaint(origin, "no TOML: a number or a nesting in it is too large") from None
 
 
-def _account(name: str, table: object, origin: str, folder: Path) -> Table:
+def _tables(section: Section, held: object, origin: str, folder: Path) -> Tables:
+    if not isinstance(held, dict):
+        example = section.form.replace("NAME", "alpha")
+        raise complaint(origin, f"{section.tables} must be tables such as {example}")
+    return {name: _table(section, name, table, origin, folder) for name, table in held.items()}
+
+
+def _table(section: Section, name: str, table: object, origin: str, folder: Path) -> Table:
+    owner = section.label(name)
     if not isinstance(table, dict):
-        raise complaint(origin, "must be a table, [accounts.NAME]", account=name)
-    return Table(origin, _entries(table, origin, folder, account=name))
+        raise complaint(origin, f"must be a table, {section.form}", owner)
+    return Table(origin, _entries(table, origin, folder, section, owner))
 
 
 def _entries(
-    table: Mapping[str, object], origin: str, folder: Path, *, account: str | None = None
+    table: Mapping[str, object], origin: str, folder: Path, section: Section = HEAD, owner: str = ""
 ) -> Entries:
-    rows = TOP if account is None else ACCOUNT
     for key, value in table.items():
-        problem = rows[key].complaint(value) if key in rows else misplaced(key, top=account is None)
+        row = section.rows.get(key)
+        problem = row.complaint(value) if row else misplaced(key, section)
         if problem:
-            raise complaint(origin, problem, account=account)
+            raise complaint(origin, problem, owner)
     return {key: Entry(value, origin, folder) for key, value in table.items()}
 
 
@@ -157,49 +163,51 @@ def read_variables(environ: Mapping[str, str], folder: Path) -> Entries:
     return entries
 
 
-def read_account_variables(
-    environ: Mapping[str, str], names: Collection[str], folder: Path
-) -> dict[str, Table]:
-    """Read accounts' settings, `WXTOKEN_ACCOUNTS__ALPHA__SECRET`, from the environment.
+def read_named_variables(
+    section: Section, environ: Mapping[str, str], names: Collection[str], folder: Path
+) -> Tables:
+    """Read settings of accounts or clients, `WXTOKEN_ACCOUNTS__ALPHA__SECRET`, from the environment.
 
     Args:
+        section: which sort of tables.
         environ: the environment.
-        names: the accounts that files name. Letter case does not matter; `-` and `.` are written `_`.
+        names: the tables in files. Letter case does not matter; `-` and `.` are written `_`.
         folder: what relative paths are relative to.
 
     Raises:
         ConfigError: a variable's name or value is wrong.
     """
-    accounts: dict[str, Table] = {}
-    for variable in sorted(name for name in environ if name.startswith(_ACCOUNTS)):
-        written, _, key = variable.removeprefix(_ACCOUNTS).rpartition("__")
+    tables: Tables = {}
+    for variable in sorted(name for name in environ if name.startswith(section.variables)):
+        written, _, key = variable.removeprefix(section.variables).rpartition("__")
         if not written:
-            raise complaint(variable, _HOW)
-        name = _meant(variable, written, names)
-        row = ACCOUNT.get(key.lower())
+            raise complaint(variable, section.how)
+        name = _meant(section, variable, written, names)
+        owner = section.label(name)
+        row = section.rows.get(key.lower())
         if row is None:
-            raise complaint(variable, misplaced(key.lower(), top=False), account=name)
-        entry = _from_text(row, variable, environ[variable], folder, account=name)
-        accounts.setdefault(name, Table(variable)).entries[row.name] = entry
-    return accounts
+            raise complaint(variable, misplaced(key.lower(), section), owner)
+        entry = _from_text(row, variable, environ[variable], folder, owner)
+        tables.setdefault(name, Table(variable)).entries[row.name] = entry
+    return tables
 
 
-def _meant(variable: str, written: str, names: Collection[str]) -> str:
+def _meant(section: Section, variable: str, written: str, names: Collection[str]) -> str:
     fits = [name for name in names if re.sub("[-.]", "_", name).casefold() == written.casefold()]
     if len(fits) > 1:
-        raise complaint(variable, f"fits more than one account: {', '.join(fits)}")
+        raise complaint(variable, f"fits more than one {section.one}: {', '.join(fits)}")
     return fits[0] if fits else written.lower()
 
 
-def _from_text(row: Setting, variable: str, text: str, folder: Path, *, account: str | None = None) -> Entry:
+def _from_text(row: Setting, variable: str, text: str, folder: Path, owner: str = "") -> Entry:
     try:
         value = row.shape.read(text)
     except (ValueError, RecursionError):
-        message = f"{row.name} must be {row.shape.name}, not {shown(text)}"
-        raise complaint(variable, message + _link_hint(variable, text), account=account) from None
+        message = f"{row.name} must be {row.shape.name}" + ("" if row.secret else f", not {shown(text)}")
+        raise complaint(variable, message + _link_hint(variable, text), owner) from None
     problem = row.complaint(value)
     if problem:
-        raise complaint(variable, problem, account=account)
+        raise complaint(variable, problem, owner)
     return Entry(value, variable, folder)
 
 
@@ -214,16 +222,18 @@ def check_variables(environ: Mapping[str, str], named: Collection[str]) -> None:
         ConfigError: a variable is no setting.
     """
     known = {CONFIG, *(PREFIX + name.upper() for name in TOP), *named}
+    read = tuple(section.variables for section in NAMED)
     for variable in sorted(environ):
-        if not variable.startswith(PREFIX) or variable.startswith(_ACCOUNTS) or variable in known:
+        if not variable.startswith(PREFIX) or variable.startswith(read) or variable in known:
             continue
         msg = f"{variable} is no setting{_variable_hint(variable)}"
         raise ConfigError(msg)
 
 
 def _variable_hint(variable: str) -> str:
-    if variable.startswith("WXTOKEN_ACCOUNT"):
-        return f"; {_HOW}"
+    for section in NAMED:
+        if variable.startswith(PREFIX + section.one.upper()):
+            return f"; {section.how}"
     meant = closest(variable.removeprefix(PREFIX), (*TOP, "config"))
     if meant:
         return f"; did you mean {PREFIX}{meant.upper()}?"

@@ -23,7 +23,7 @@ logger = logging.getLogger("wxtoken_asgi")
 SETTLE_S: Final = 1.0
 """Files that have not changed for so long are not being written to."""
 
-RULES: Final = ("trusted", "trusted_proxies", "hosts", "js_config_ticket")
+RULES: Final = ("trusted", "trusted_proxies", "hosts", "js_config_ticket", "js_config_open", "clients")
 LIVE: Final = frozenset({"accounts", "api_base", "proxy", "timeout", "watch_every", *RULES})
 """What takes effect without a restart."""
 

@@ -5,53 +5,16 @@ The table drives the checks of `wxtoken_asgi.config`, the reading of the environ
 
 from __future__ import annotations
 
-import difflib
-import json
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from wxtoken_asgi.access import DEFAULT_TRUSTED
-from wxtoken_asgi.config.shapes import NUMBER, SWITCH, TEXT, WHOLE, WORDS, Shape, shown, sort
+from wxtoken_asgi.clients import JS_CONFIG, READ, REFRESH
+from wxtoken_asgi.config.shapes import NUMBER, SWITCH, TEXT, WHOLE, WORDS, Setting
 from wxtoken_asgi.kinds import LONGEST_PROBE_S, SHORTEST_PROBE_S
 from wxtoken_asgi.records import DEFAULT_API_BASE
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One row of the table.
-
-    Args:
-        name: the key in a TOML file.
-        shape: what sort of value it takes.
-        doc: one line for the reference.
-        top: whether it may stand at the top.
-        account: whether it may stand in an account's table.
-        default: what holds where it stands nowhere.
-        check: what a value of the right sort must fulfil beyond that.
-        must: the same in words, for messages.
-        secret: whether its value is never shown.
-    """
-
-    name: str
-    shape: Shape
-    doc: str
-    top: bool = False
-    account: bool = False
-    default: object = None
-    check: Callable[[Any], bool] = lambda _: True
-    must: str = ""
-    secret: bool = False
-
-    def complaint(self, value: object) -> str | None:
-        """Why this value cannot stand, with the setting's name, or None if it can."""
-        if not self.shape.fits(value):
-            return f"{self.name} must be {self.shape.name}, not {sort(value)}"
-        if not self.check(value):
-            return f"{self.name} must be {self.must}" + ("" if self.secret else f", not {shown(value)}")
-        return None
 
 
 def _matches(pattern: str) -> Callable[[str], bool]:
@@ -60,6 +23,10 @@ def _matches(pattern: str) -> Callable[[str], bool]:
 
 def _is_filled(value: str) -> bool:
     return re.fullmatch(r"[^\x00-\x1f\x7f]+", value) is not None
+
+
+def _is_port(value: int) -> bool:
+    return 0 <= value <= 65535
 
 
 def _above_zero(value: float) -> bool:
@@ -76,6 +43,7 @@ def _is_probe_pause(value: float) -> bool:
 
 _OBJECT: Final = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*"
 _NAMED: Final = "like 'module:object'"
+_PORT: Final = "0 to 65535"
 _FILLED: Final = "something, not empty, on one line"
 
 SETTINGS: Final = (
@@ -139,7 +107,7 @@ SETTINGS: Final = (
     Setting(
         "include",
         WORDS,
-        "further files, as patterns relative to this one, with `[accounts.NAME]` tables only",
+        "further files, as patterns relative to this one, with `[accounts.NAME]` and `[clients.NAME]` only",
         top=True,
         default=(),
         check=lambda patterns: all(map(_is_filled, patterns)),
@@ -189,6 +157,13 @@ SETTINGS: Final = (
         default=False,
     ),
     Setting(
+        "js_config_open",
+        SWITCH,
+        "whether js-config answers everybody; else only clients that may `js-config`",
+        top=True,
+        default=True,
+    ),
+    Setting(
         "watch_every",
         NUMBER,
         "seconds between two looks at the configuration's files; 0: they are not looked at",
@@ -220,8 +195,32 @@ SETTINGS: Final = (
         "the port that `wxtoken serve` listens on; 0: any free one",
         top=True,
         default=8000,
-        check=lambda port: 0 <= port <= 65535,
-        must="0 to 65535",
+        check=_is_port,
+        must=_PORT,
+    ),
+    Setting(
+        "js_config_host",
+        TEXT,
+        "the address of the port for js-config alone; else that of `host`",
+        top=True,
+        check=_is_filled,
+        must=_FILLED,
+    ),
+    Setting(
+        "js_config_port",
+        WHOLE,
+        "a further port, on which js-config and `/health/live` alone are answered; 0: any free one",
+        top=True,
+        check=_is_port,
+        must=_PORT,
+    ),
+    Setting(
+        "audit_log",
+        TEXT,
+        "where `wxtoken serve` writes audit records: `stdout`, `stderr` or a file",
+        top=True,
+        check=_is_filled,
+        must=_FILLED,
     ),
     Setting(
         "workers",
@@ -284,54 +283,41 @@ SETTINGS: Final = (
     Setting(
         "timeout", NUMBER, "seconds for one call to WeChat, at most 10", top=True, account=True, default=10.0
     ),
+    Setting(
+        "keys",
+        WORDS,
+        "what `wxtoken key` printed beside the client's keys, `sha256:...`; any of them will do",
+        client=True,
+        check=bool,
+        must="a list with one at least; leave it out where networks are enough",
+        secret=True,
+    ),
+    Setting(
+        "keys_file",
+        TEXT,
+        "the file that holds `keys`, one a line; `#` begins a comment",
+        client=True,
+        check=_is_filled,
+        must=_FILLED,
+        secret=True,
+    ),
+    Setting("accounts", WORDS, "the accounts that the client may use; empty: all", client=True, default=()),
+    Setting(
+        "may",
+        WORDS,
+        "what it may do: `read`, `refresh`, `call`, `operate`, `js-config`",
+        client=True,
+        default=(READ, REFRESH, JS_CONFIG),
+    ),
+    Setting(
+        "networks",
+        WORDS,
+        "where it must come from; without keys: by which it is known; empty: from anywhere",
+        client=True,
+        default=(),
+    ),
 )
 
 TOP: Final = MappingProxyType({row.name: row for row in SETTINGS if row.top})
 ACCOUNT: Final = MappingProxyType({row.name: row for row in SETTINGS if row.account})
-
-# What the Node package `weixin-token` called them, in both spellings of its two READMEs.
-_FORMER: Final = MappingProxyType(
-    {
-        "list": "[accounts.NAME] tables",
-        "appname": "the NAME of [accounts.NAME]",
-        "appid": "appid",
-        "appsecret": "secret",
-        "truship": "trusted",
-        "trustip": "trusted",
-        "savetoken": "hooks, with on_token",
-        "saveticket": "hooks, with on_ticket",
-        "onerror": "hooks, with on_error",
-    }
-)
-
-
-def misplaced(key: str, *, top: bool) -> str:
-    """What is wrong with a key that is no setting here, and what was meant perhaps.
-
-    Args:
-        key: the key as it was written.
-        top: whether it stands at the top, or else in an account's table.
-    """
-    name = key if re.fullmatch(r"[\w.-]+", key) else shown(key)
-    if top and key in ACCOUNT:
-        return f"{name} belongs into an account's table, [accounts.NAME]"
-    if not top and (key in TOP or key == "accounts"):
-        return f"{name} belongs at the top, above the first [accounts.NAME]"
-    meant = _FORMER.get(key.lower()) or closest(key, (*TOP, "accounts") if top else tuple(ACCOUNT))
-    return f"{name} is no setting" + (f"; did you mean {meant}?" if meant else "")
-
-
-def closest(word: str, known: tuple[str, ...]) -> str | None:
-    """The known name that is most like this word, if one is much like it."""
-    found = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.7)
-    return found[0] if found else None
-
-
-def reference() -> Iterator[str]:
-    """The table as lines of Markdown."""
-    yield "| setting | where | takes | default | meaning |"
-    yield "|---|---|---|---|---|"
-    for row in SETTINGS:
-        where = " and ".join(["top"] * row.top + ["account"] * row.account)
-        default = "" if row.default is None else f"`{json.dumps(row.default)}`"
-        yield f"| `{row.name}` | {where} | {row.shape.name} | {default} | {row.doc} |"
+CLIENT: Final = MappingProxyType({row.name: row for row in SETTINGS if row.client})

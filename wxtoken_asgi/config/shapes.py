@@ -1,11 +1,11 @@
-"""The sorts of values that settings take: in a TOML file and in an environment variable."""
+"""What settings are like, and the sorts of values that they take, in a TOML file and in a variable."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,48 @@ def sort(value: object) -> str:
     # The sort and not the value: a value in the wrong place may be a secret.
     names = {str: "text", bool: "true or false", int: "a whole number", float: "a number", list: "a list"}
     return names.get(type(value), "a table" if isinstance(value, dict) else f"a {type(value).__name__}")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table.
+
+    Args:
+        name: the key in a TOML file.
+        shape: what sort of value it takes.
+        doc: one line for the reference.
+        top: whether it may stand at the top.
+        account: whether it may stand in an account's table.
+        client: whether it may stand in a client's table.
+        default: what holds where it stands nowhere.
+        check: what a value of the right sort must fulfil beyond that.
+        must: the same in words, for messages.
+        secret: whether its value is never shown.
+    """
+
+    name: str
+    shape: Shape
+    doc: str
+    top: bool = False
+    account: bool = False
+    client: bool = False
+    default: object = None
+    check: Callable[[Any], bool] = lambda _: True
+    must: str = ""
+    secret: bool = False
+
+    @property
+    def where(self) -> str:
+        """Where it may stand, in words."""
+        return " and ".join(place for place in ("top", "account", "client") if getattr(self, place))
+
+    def complaint(self, value: object) -> str | None:
+        """Why this value cannot stand, with the setting's name, or None if it can."""
+        if not self.shape.fits(value):
+            return f"{self.name} must be {self.shape.name}, not {sort(value)}"
+        if not self.check(value):
+            return f"{self.name} must be {self.must}" + ("" if self.secret else f", not {shown(value)}")
+        return None
 
 
 def _is_whole(value: object) -> bool:

@@ -1,0 +1,297 @@
+"""The configuration: clients."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from wxtoken_asgi.clients import Client
+from wxtoken_asgi.config import load
+from wxtoken_asgi.config.files import Files
+from wxtoken_asgi.config.settings import ACCOUNT, CLIENT, TOP
+from wxtoken_asgi.errors import ConfigError
+from wxtoken_asgi.keys import Key
+
+KEY, OTHER = "wxk_not-to-be-shown-one", "wxk_not-to-be-shown-two"
+LINE, NEXT = Key.of(KEY).line, Key.of(OTHER).line
+SHOP = '[accounts.shop]\nappid = "wx01"\nsecret = "s"\n'
+DEV = f'[clients.dev]\nkeys = ["{LINE}"]\n'
+NO_LINE = "a key must be a line that `wxtoken key` prints, 'sha256:...'"
+ITSELF = f"{NO_LINE}; that is the key itself: write what stands beside it"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def read(folder):
+    """Writes `wx.toml` and loads it, as the command line would from its folder."""
+
+    def read(text, **environ):
+        (folder / "wx.toml").write_text(textwrap.dedent(text), encoding="utf-8")
+        return load("wx.toml", environ=environ).clients
+
+    return read
+
+
+@pytest.fixture
+def refused(read):
+    def refused(text, **environ):
+        with pytest.raises(ConfigError) as caught:
+            read(text, **environ)
+        message = str(caught.value)
+        assert "not-to-be-shown" not in message
+        assert "\n" not in message
+        return message
+
+    return refused
+
+
+# What makes one
+
+
+def test_a_client_is_built_of_its_table(read):
+    table = f"""
+        [clients.dev]
+        keys = ["{LINE}", "{NEXT} until 2027-01-31"]
+        accounts = ["shop", "wx01"]
+        may = ["read", "js-config"]
+        networks = ["10.1.0.0/16"]
+        """
+    clients = read(SHOP + textwrap.dedent(table))
+    assert clients == (
+        Client(
+            "dev",
+            (LINE, f"{NEXT} until 2027-01-31"),
+            ("shop", "wx01"),
+            ("read", "js-config"),
+            ("10.1.0.0/16",),
+        ),
+    )
+
+
+def test_one_line_is_enough(read):
+    clients = read(f'clients.dev = {{ keys = ["{LINE}"], may = ["read"] }}')
+    assert clients == (Client("dev", (LINE,), may=("read",)),)
+
+
+def test_what_is_left_out_is_as_the_table_says(read):
+    (dev,) = read(DEV)
+    for row in CLIENT.values():
+        if row.default is not None:
+            assert getattr(dev, row.name) == row.default, row.name
+
+
+def test_networks_are_enough(read):
+    assert read('clients.lan = { networks = ["10.1.0.0/16"] }') == (Client("lan", networks=("10.1.0.0/16",)),)
+
+
+VARIABLES = {
+    "keys": (f"{NEXT} until 2027-01-31,{Key.of('third').line}", 2),
+    "accounts": ("shop", 1),
+    "may": ("read, call", 2),
+    "networks": ('["10.1.0.0/16", "unix"]', 2),
+}
+
+
+def test_the_table_of_variables_is_complete():
+    assert set(VARIABLES) == set(CLIENT) - {"keys_file"}
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_a_setting_of_a_client_comes_from_the_environment(read, name):
+    text, count = VARIABLES[name]
+    (dev,) = read(SHOP + DEV, **{f"WXTOKEN_CLIENTS__DEV__{name.upper()}": text})
+    assert dev.name == "dev"
+    assert len(getattr(dev, name)) == count
+
+
+def test_the_environment_alone_makes_a_client(folder):
+    assert load(environ={"WXTOKEN_CLIENTS__DEV__KEYS": LINE}).clients == (Client("dev", (LINE,)),)
+
+
+def test_included_files_may_hold_clients(read, folder):
+    (folder / "more.toml").write_text(DEV)
+    (folder / "lan.toml").write_text('clients.lan = { networks = ["::1"] }')
+    clients = read(f'include = ["more.toml", "lan.toml"]\nclients.first = {{ keys = ["{NEXT}"] }}')
+    assert [client.name for client in clients] == ["first", "dev", "lan"]
+
+
+# Keys in a file
+
+
+def test_keys_stand_in_a_file_beside_the_one_that_names_it(read, folder):
+    (folder / "below").mkdir()
+    (folder / "below" / "keys").write_text(f"# of the shop\n\n{LINE} # Ann\r\n  {NEXT} until 2027-01-31\n")
+    (folder / "below" / "dev.toml").write_text('clients.dev = { keys_file = "keys" }')
+    (dev,) = read('include = ["below/dev.toml"]')
+    assert dev.keys == (LINE, f"{NEXT} until 2027-01-31")
+
+
+def test_a_change_of_the_file_is_noticed(folder):
+    (folder / "keys").write_text(LINE)
+    (folder / "wx.toml").write_text('clients.dev = { keys_file = "keys" }')
+    files = Files()
+    load("wx.toml", environ={}, files=files)
+    assert files.now() == files.then
+    (folder / "keys").write_text(f"{LINE}\n{NEXT}")
+    assert files.now() != files.then
+
+
+@pytest.mark.parametrize("form", ["keys", "keys_file"])
+def test_either_form_in_the_environment_goes_before_either_in_the_file(read, folder, form):
+    (folder / "old").write_text(LINE)
+    (folder / "new").write_text(NEXT)
+    value = {"keys": NEXT, "keys_file": "new"}[form]
+    for text in (DEV, 'clients.dev = { keys_file = "old" }'):
+        (dev,) = read(text, **{f"WXTOKEN_CLIENTS__DEV__{form.upper()}": value})
+        assert dev.keys == (NEXT,)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("none", "'none' cannot be read: No such file or directory"),
+        (".", "'.' cannot be read: Is a directory"),
+        ("binary", "'binary' cannot be read: it is no UTF-8 text"),
+        ("keys", f"'keys' line 3: {ITSELF}"),
+        ("words", f"'words' line 1: {NO_LINE}"),
+        (KEY, "named there cannot be read: No such file or directory"),
+    ],
+)
+def test_a_file_without_right_keys_is_refused(refused, folder, name, message):
+    (folder / "binary").write_bytes(b"\xff" + KEY.encode())
+    (folder / "keys").write_text(f"{LINE}\n\n{KEY}\n")
+    (folder / "words").write_text("nothing good")
+    said = refused(f'clients.dev = {{ keys_file = "{name}" }}')
+    assert said == f"wx.toml: client dev: keys_file: {message}"
+
+
+@pytest.mark.parametrize("content", ["", "\n", "# keys will come\n"])
+def test_an_empty_file_is_refused_for_without_keys_networks_would_be_enough(refused, folder, content):
+    (folder / "keys").write_text(content)
+    said = refused('clients.dev = { keys_file = "keys", networks = ["0.0.0.0/0"] }')
+    assert said == "wx.toml: client dev: keys_file: nothing stands there"
+
+
+# What is refused
+
+EMPTY = "keys must be a list with one at least; leave it out where networks are enough"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (f'keys = "{KEY}"', "keys must be a list of texts, not text"),
+        (f'keys = ["{KEY}"]', f"keys: {ITSELF}"),
+        ('keys = ["sha256:00"]', f"keys: {NO_LINE}"),
+        (f'keys = ["{LINE} until soon"]', "keys: until 'soon' is no date such as 2027-01-31 or"),
+        ('keys = []\nnetworks = ["::1"]', EMPTY),
+        (f'keys = ["{LINE}"]\nkeys_file = "x"', "keys and keys_file exclude each other"),
+        ("keys_file = 1", "keys_file must be text in quotes, not a whole number"),
+        ('keys_file = ""', "keys_file must be something, not empty, on one line"),
+        (f'keys = ["{LINE}"]\naccounts = "shop"', "accounts must be a list of texts, not text"),
+        (f'keys = ["{LINE}"]\naccounts = ["shpo"]', "accounts: 'shpo' is no account; did you mean shop?"),
+        (f'keys = ["{LINE}"]\naccounts = ["wx99"]', "accounts: 'wx99' is no account"),
+        (f'keys = ["{LINE}"]\nmay = ["write"]', "may: 'write' is none of read, refresh, call, operate"),
+        ("may = 1", "may must be a list of texts, not a whole number"),
+        ('networks = ["::1/200"]', "networks: '::1/200' is no address or network"),
+        ("networks = true", "networks must be a list of texts, not true or false"),
+        ("networks = []", "it needs keys, or networks by which it is known"),
+        ("", "keys, keys_file or networks is missing"),
+        ('network = ["::1"]', "network is no setting; did you mean networks?"),
+        ("trustIp = []", "trustIp is no setting"),
+    ],
+)
+def test_a_wrong_value_of_a_client_is_refused(refused, line, message):
+    assert refused(f"{SHOP}[clients.dev]\n{line}").startswith(f"wx.toml: client dev: {message}")
+
+
+@pytest.mark.parametrize("name", sorted(set(TOP) | {"clients"}))
+def test_a_setting_of_the_top_in_a_client_s_table_is_refused(refused, name):
+    said = refused(f"[clients.dev]\n{name} = 1")
+    assert said == f"wx.toml: client dev: {name} belongs at the top, above the first [clients.NAME]"
+
+
+@pytest.mark.parametrize("name", sorted(set(ACCOUNT) - set(TOP)))
+def test_a_setting_of_an_account_in_a_client_s_table_is_refused(refused, name):
+    said = refused(f"[clients.dev]\n{name} = 1")
+    assert said == f"wx.toml: client dev: {name} belongs into an account's table, [accounts.NAME]"
+
+
+@pytest.mark.parametrize("name", sorted(set(CLIENT) - {"accounts"}))
+def test_a_setting_of_a_client_at_the_top_or_in_an_account_s_table_is_refused(refused, name):
+    hint = f"{name} belongs into a client's table, [clients.NAME]"
+    assert refused(f"{name} = 1") == f"wx.toml: {hint}"
+    assert refused(f"[accounts.shop]\n{name} = 1") == f"wx.toml: account shop: {hint}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("client = 1", "client is no setting; did you mean clients?"),
+        ("clients = []", "clients must be tables such as [clients.alpha]"),
+        ("clients.dev = 1", "client dev: must be a table, [clients.NAME]"),
+        (
+            f'clients."a b" = {{ keys = ["{LINE}"] }}',
+            "client 'a b': name must be 1-64 letters, digits, '_', ",
+        ),
+        (
+            'clients.trusted = { networks = ["::1"] }',
+            "client trusted: the setting trusted is called so; choose another name",
+        ),
+        (
+            f'{DEV}[clients.two]\nkeys = ["{NEXT}", "{LINE} until 2027-01-31"]',
+            f"client two: keys: {Key.of(KEY).id} is a key of client dev already",
+        ),
+    ],
+)
+def test_a_client_that_cannot_be_is_refused(refused, text, message):
+    assert refused(text).startswith(f"wx.toml: {message}")
+
+
+def test_a_client_may_have_a_key_twice(read):
+    (dev,) = read(f'clients.dev = {{ keys = ["{LINE}", "{LINE}"] }}')
+    assert dev.keys == (LINE, LINE)
+
+
+def test_a_client_in_two_files_is_refused(refused, folder):
+    (folder / "more.toml").write_text(DEV)
+    assert refused(f'include = ["more.toml"]\n{DEV}') == "more.toml: client dev: stands in wx.toml already"
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "message"),
+    [
+        ("WXTOKEN_CLIENTS__DEV__KEYS", KEY, f": client dev: keys: {ITSELF}"),
+        ("WXTOKEN_CLIENTS__DEV__KEYS", f"[{KEY}]", ": client dev: keys must be a list of texts"),
+        ("WXTOKEN_CLIENTS__DEV__KEYS", "", f": client dev: {EMPTY}"),
+        (
+            "WXTOKEN_CLIENTS__DEV__KEYS_FILE",
+            "none",
+            ": client dev: keys_file: 'none' cannot be read: No such",
+        ),
+        ("WXTOKEN_CLIENTS__DEV__ACCOUNTS", "shop", ": client dev: accounts: 'shop' is no account"),
+        ("WXTOKEN_CLIENTS__DEVV__MAY", "read", ": client devv: keys, keys_file or networks is missing; did"),
+        ("WXTOKEN_CLIENTS__DEV__KEY", "x", ": client dev: key is no setting; did you mean keys?"),
+        ("WXTOKEN_CLIENTS__DEV", "x", ": write WXTOKEN_CLIENTS__NAME__SETTING, with two underscores before"),
+        ("WXTOKEN_CLIENT_DEV_KEYS", "x", " is no setting; write WXTOKEN_CLIENTS__NAME__SETTING, with two"),
+    ],
+)
+def test_a_wrong_variable_is_named(refused, variable, text, message):
+    assert refused(DEV, **{variable: text}).startswith(f"{variable}{message}")
+
+
+def test_a_variable_that_fits_two_clients_is_refused(refused):
+    text = f'clients.a-b = {{ keys = ["{LINE}"] }}\nclients."a.b" = {{ keys = ["{NEXT}"] }}'
+    said = refused(text, WXTOKEN_CLIENTS__A_B__MAY="read")
+    assert said == "WXTOKEN_CLIENTS__A_B__MAY: fits more than one client: a-b, a.b"
+
+
+def test_a_key_of_two_clients_is_blamed_on_the_variable_that_brought_it(refused):
+    said = refused(DEV, WXTOKEN_CLIENTS__TWO__KEYS=LINE)
+    assert said.startswith("WXTOKEN_CLIENTS__TWO__KEYS: client two: keys: ")

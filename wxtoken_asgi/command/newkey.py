@@ -1,0 +1,88 @@
+"""`wxtoken key`: new keys for clients, printed or put into a file that the service follows."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from wxtoken_asgi.clients import Client
+from wxtoken_asgi.config.building import check_name
+from wxtoken_asgi.config.keyfile import rotated
+from wxtoken_asgi.errors import ConfigError
+from wxtoken_asgi.keys import Key
+
+_SENT: Final = (
+    "The client sends its key as `Authorization: Bearer KEY`. No configuration keeps it: this was it."
+)
+
+
+def explained(key: Key, name: str | None) -> list[str]:
+    """What to do with a key, in lines that do not hold it.
+
+    Args:
+        key: what a configuration keeps of it.
+        name: the client's name, or None if that was not said.
+
+    Raises:
+        ConfigError: no client can be called so.
+    """
+    listed = f'keys = ["{key.line}"]'
+    if name is None:
+        return ["The client's table, [clients.NAME], takes:", listed, _SENT]
+    check_name("NAME", name)
+    Client(name, keys=(key.line,))
+    quoted = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
+    return ["The configuration, above its first [table], takes:", f"clients.{quoted} = {{ {listed} }}", _SENT]
+
+
+def rotate(file: Path, key: Key, now: float, overlap_s: float) -> None:
+    """Put a key into a file of keys, and let those before it end.
+
+    The file is replaced in one step, where a symbolic link leads to, and keeps its mode and owner: the
+    service may be another user's. A new one is its owner's alone.
+
+    Args:
+        file: the file; it may be missing.
+        key: what is kept of the new key.
+        now: in seconds since 1970.
+        overlap_s: seconds in which the keys before it are good at most.
+
+    Raises:
+        ConfigError: the file holds something else, or cannot be read or written; then it is as it was.
+    """
+    place = Path(os.path.realpath(file))
+    try:
+        before = place.stat() if place.exists() else None
+        text = "" if before is None else place.read_bytes().decode("utf-8-sig")
+        _replace(place, rotated(text, key, now, overlap_s), before)
+    except ConfigError as problem:
+        msg = f"{file}: {problem}"
+        raise ConfigError(msg) from None
+    except UnicodeDecodeError:
+        msg = f"{file}: it is no UTF-8 text"
+        raise ConfigError(msg) from None
+    except OSError as problem:
+        msg = f"{file}: cannot be read and written: {problem.strerror}"
+        raise ConfigError(msg) from None
+
+
+def _replace(place: Path, text: str, before: os.stat_result | None) -> None:
+    number, name = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)  # mode 0600
+    try:
+        with os.fdopen(number, "wb") as file:
+            if before is not None and hasattr(os, "fchown"):  # Windows has none
+                os.fchown(number, before.st_uid, before.st_gid)
+                os.fchmod(number, before.st_mode & 0o777)
+            file.write(text.encode())
+            file.flush()
+            os.fsync(number)
+        Path(name).replace(place)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
