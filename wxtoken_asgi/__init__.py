@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wxtoken_asgi.charges import Budget
+    from wxtoken_asgi.clients import Client
     from wxtoken_asgi.errors import (
         BadUrl,
         BudgetSpent,
@@ -38,6 +39,7 @@ __all__ = [
     "BadUrl",
     "Budget",
     "BudgetSpent",
+    "Client",
     "ConfigError",
     "CredentialStatistics",
     "EarlyDeathEvent",
@@ -64,6 +66,7 @@ __all__ = [
 _ROOMS = {
     "Account": "records",
     "Budget": "charges",
+    "Client": "clients",
     "CredentialStatistics": "status",
     "EarlyDeathEvent": "hooks",
     "ErrorEvent": "hooks",

@@ -446,6 +446,88 @@ async def test_what_was_fetched_without_a_lease_is_replaced_once_the_store_is_ba
         assert world.sandbox.accepts(await managers[0].access_token("beta"))
 
 
+@pytest.fixture
+def other(world, store):
+    """Another connection to the same records."""
+    found = FaultyStore(world.clock)
+    found.inner = store.inner
+    return found
+
+
+@pytest.mark.parametrize("wrong_s", [-HOUR, 0, HOUR], ids=["behind", "right", "ahead"])
+async def test_a_fetch_without_a_lease_leaves_no_doomed_token_behind_whatever_its_host_s_clock_says(
+    world, store, other, wrong_s
+):
+    """Versions made of a wall clock that is behind would make the doomed token look like the newer one."""
+    its_clock = VirtualClock(2)
+    its_clock.wall_offset = wrong_s
+    async with world.manager(world.account("beta"), store=store) as one:
+        before = await one.access_token("beta")
+        await anyio.sleep(100)
+        other.faults["*"] = "away"
+        async with world.manager(world.account("beta"), store=other, clock=its_clock) as two:
+            assert await two.access_token("beta") != before
+            await anyio.sleep(200)
+            other.faults.clear()
+            await anyio.sleep(10)
+            for _ in range(20):
+                values = {await one.access_token("beta"), await two.access_token("beta")}
+                assert len(values) == 1
+                assert world.sandbox.accepts(values.pop())
+                await anyio.sleep(60)
+    assert world.count("token") == 3
+
+
+async def test_on_demand_a_claim_is_the_first_to_own_up(world, store):
+    tokens = world.manager(world.account("beta"), store=store)
+    store.faults["*"] = "away"
+    doubted = await tokens.access_token("beta")
+    entry = tokens.entry("beta", "access_token")
+    assert entry.unsaid is not None
+    store.faults.clear()
+    await anyio.sleep(61)
+    assert await tokens.refresh("beta", dead=doubted) != doubted
+    assert entry.unsaid is None
+    assert entry.spent != ()
+    record = (await store.read([entry.credential]))[0]
+    assert record.used("calls") == 2
+
+
+async def test_what_is_fetched_without_a_lease_while_another_such_is_told_is_told_too(
+    world, store, monkeypatch
+):
+    tokens = world.manager(world.account("beta"), store=store)
+    store.faults["*"] = "away"
+    await tokens.access_token("beta")
+    entry = tokens.entry("beta", "access_token")
+    store.faults.clear()
+    commit, later = store.commit, (entry.unsaid[0], entry.unsaid[1] + 1)
+
+    async def meanwhile(commits):
+        entry.unsaid = later
+        return await commit(commits)
+
+    monkeypatch.setattr(store, "commit", meanwhile)
+    await tokens._keeper.load([entry])
+    assert entry.unsaid is later
+
+
+async def test_a_store_that_is_back_is_asked_for_its_news_anew(world, store, other):
+    async with (
+        world.manager(world.account("beta"), store=store) as one,
+        world.manager(world.account("beta"), store=other) as two,
+    ):
+        await one.access_token("beta")
+        await anyio.sleep(61)
+        store.faults["*"] = "hang"
+        await anyio.sleep(40)  # what asks for news now is never answered
+        store.faults.clear()
+        await anyio.sleep(5)
+        new = await two.refresh("beta", dead=await two.access_token("beta"))
+        await anyio.sleep(1)
+        assert await one.access_token("beta") == new
+
+
 async def test_what_becomes_unsaved_while_the_rest_is_saved_is_saved_the_next_time(world, store, monkeypatch):
     async with world.manager(store=store) as tokens:
         await tokens.access_token("alpha")
