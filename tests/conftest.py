@@ -25,8 +25,10 @@ LONGEST = (
     "manager/test_fleet.py",
     "ten_thousand_accounts",
     "after_24_hours",
+    "tests/fuzz/",
+    "tests/simulation/",
 )
-"""Where hours of virtual time pass."""
+"""Where hours of virtual time pass, or thousands of inputs."""
 
 
 def pytest_collection_modifyitems(items):

@@ -41,10 +41,12 @@ class Surroundings:
     Args:
         workers: how many processes the server was told to run.
         kubernetes: whether this is a pod.
+        believes_all: the server was told to believe whoever names another client in a header.
     """
 
     workers: int = 1
     kubernetes: bool = False
+    believes_all: bool = False
 
     @classmethod
     def seen(cls, environ: Mapping[str, str] | None = None, argv: Sequence[str] | None = None) -> Self:
@@ -57,7 +59,8 @@ class Surroundings:
         environ = os.environ if environ is None else environ
         if HANDED_DOWN in environ:
             return cls()
-        return cls(_workers(environ, sys.argv if argv is None else argv), in_kubernetes(environ))
+        argv = sys.argv if argv is None else argv
+        return cls(_workers(environ, argv), in_kubernetes(environ), _believes_all(environ, argv))
 
     def warnings(self, *, shared: bool, one_host: bool, dooming: Sequence[str]) -> list[str]:
         """What an operator should hear of the store.
@@ -79,6 +82,12 @@ class Surroundings:
                 )
                 raise ConfigError(msg)
             found.append("store 'memory:' is each worker's own: the others do not see what one refreshes")
+        if self.believes_all:
+            found.append(
+                "the server was told to believe anybody's X-Forwarded-For (forwarded-allow-ips '*'): whoever"
+                " reaches it can pretend to be any address; switch its proxy handling off (--no-proxy-headers)"
+                " and list the proxies in trusted_proxies"
+            )
         if self.kubernetes and one_host:
             where = "file" if shared else "memory"
             found.append(
@@ -123,6 +132,15 @@ def _workers(environ: Mapping[str, str], argv: Sequence[str]) -> int:
     words = [*_words(environ.get(server.arguments, "")), *argv[1:]]
     told = [environ.get(server.number, ""), *_values(server.flags, words)]
     return next((int(text) for text in reversed(told) if text.isdecimal()), 1)
+
+
+def _believes_all(environ: Mapping[str, str], argv: Sequence[str]) -> bool:
+    """Uvicorn's and gunicorn's option by which every peer is a proxy."""
+    if _program(argv) not in {"uvicorn", "fastapi", "gunicorn"}:
+        return False
+    words = [*_words(environ.get("GUNICORN_CMD_ARGS", "")), *argv[1:]]
+    told = [environ.get("FORWARDED_ALLOW_IPS", ""), *_values(("--forwarded-allow-ips",), words)]
+    return "--no-proxy-headers" not in words and "*" in told[-1]
 
 
 def _program(argv: Sequence[str]) -> str:

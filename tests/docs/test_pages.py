@@ -208,7 +208,7 @@ def test_the_table_of_settings_is_the_codes():
     assert [row[:4] for row in rows] == [
         [
             f"`{row.name}`",
-            " and ".join(["top"] * row.top + ["account"] * row.account),
+            row.where,
             row.shape.name,
             "" if row.default is None else f"`{json.dumps(row.default)}`",
         ]

@@ -10,13 +10,16 @@ import pytest
 from errors_table import ERRORS, NEVER_OVER_HTTP
 
 from wxtoken_asgi import errors, waiter
+from wxtoken_asgi.access import MOST_HEADERS, MOST_WRONG_KEYS
 from wxtoken_asgi.answers import answer_of
+from wxtoken_asgi.door import LONGEST_QUERY
 from wxtoken_asgi.stores.memory import MemoryStore
 
 from support.center import STRANGER, running, scope_of
 from support.world import APPIDS, SECRETS
 
 BY_CODE = {row.code: row for row in ERRORS}
+WRONG_KEY = {"authorization": "Bearer wrong"}
 
 
 async def _put(center, receive):
@@ -47,6 +50,28 @@ async def host_not_allowed(world, monkeypatch):
 async def not_allowed(world, monkeypatch):
     async with running(world) as center:
         return await center.get("/token/alpha", peer=STRANGER)
+
+
+async def bad_key(world, monkeypatch):
+    async with running(world) as center:
+        return await center.get("/token/alpha", headers=WRONG_KEY)
+
+
+async def too_many_wrong_keys(world, monkeypatch):
+    async with running(world) as center:
+        for _ in range(MOST_WRONG_KEYS):
+            assert (await center.get("/token/alpha", headers=WRONG_KEY)).status_code == 401
+        return await center.get("/token/alpha", headers=WRONG_KEY)
+
+
+async def too_many_headers(world, monkeypatch):
+    async with running(world) as center:
+        return await center.get("/token/alpha", headers=[("x-a", "b")] * (MOST_HEADERS + 1))
+
+
+async def query_too_long(world, monkeypatch):
+    async with running(world) as center:
+        return await center.get(f"/token/alpha?{'a' * (LONGEST_QUERY + 1)}")
 
 
 async def no_such_credential(world, monkeypatch):
@@ -150,6 +175,7 @@ async def upstream_timeout(world, monkeypatch):
 SCENARIOS = [
     bad_body,
     bad_format,
+    bad_key,
     bad_url,
     body_timeout,
     body_too_large,
@@ -160,9 +186,12 @@ SCENARIOS = [
     not_allowed,
     not_found,
     not_ready,
+    query_too_long,
     store_format,
     store_unavailable,
+    too_many_headers,
     too_many_waiting,
+    too_many_wrong_keys,
     unknown_account,
     upstream_refused,
     upstream_timeout,
@@ -179,6 +208,7 @@ async def test_an_error_is_as_the_table_says(world, monkeypatch, scenario, anyio
     assert answer.headers["cache-control"] == "no-store"
     assert int(answer.headers["content-length"]) == len(answer.content)
     assert ("retry-after" in answer.headers) == row.retry_after
+    assert ("www-authenticate" in answer.headers) == (row.code in {"bad_key", "too_many_wrong_keys"})
     if row.retry_after:
         assert re.fullmatch(r"[1-9][0-9]*", answer.headers["retry-after"])
     wanted = ["code", "errmsg", "errcode"] if row.errcode else ["code", "errmsg"]

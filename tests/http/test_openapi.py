@@ -14,13 +14,16 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 import wxtoken_asgi
 from wxtoken_asgi import WxTokenMiddleware, errors, waiter
+from wxtoken_asgi.access import MOST_HEADERS, MOST_WRONG_KEYS
 from wxtoken_asgi.bodies import LARGEST_BODY
+from wxtoken_asgi.door import LONGEST_QUERY
 from wxtoken_asgi.stores.memory import MemoryStore
 
 from support.center import STRANGER, mounted, running
 from support.described import NOT_FOUND, OTHER_METHOD, described
 from support.world import World
 
+WRONG_KEY = (b"authorization", b"Bearer wrong")
 PAGE = "url=https%3A%2F%2Fwww.example.com%2F"
 OUTCOMES = sorted(described().outcomes())
 
@@ -37,9 +40,24 @@ def test_all_its_components_are_used():
     used = set(_references(document))
     for kind, components in document["components"].items():
         for name in components:
+            if kind == "securitySchemes":
+                continue
             other = kind == "responses" and name in {NOT_FOUND, OTHER_METHOD}
             assert other or f"#/components/{kind}/{name}" in used, name
     assert set(described().others) == {NOT_FOUND, OTHER_METHOD}
+
+
+def test_a_key_helps_with_everything_but_health_and_preflights_and_is_never_needed_by_the_description():
+    document = described().document
+    assert document["security"] == [{"Key": []}, {}]
+    assert set(document["components"]["securitySchemes"]) == {"Key"}
+    scheme = document["components"]["securitySchemes"]["Key"]
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if method != "parameters":
+                open_to_all = "health" in path or method == "options"
+                assert operation.get("security", "as everywhere") == ([] if open_to_all else "as everywhere")
 
 
 def _references(node):
@@ -121,6 +139,11 @@ class Stage:
         async with running(self.world, *accounts, manager=manager) as center:
             return await self.ask(center, app, **options)
 
+    async def closed(self, **options):
+        """Ask a service whose js-config is for clients only."""
+        async with running(self.world, js_config_open=False) as center:
+            return await self.ask(center, **options)
+
     async def bring(self, status, code):
         """Bring about this answer."""
         return await getattr(self, code or f"answer_{status}")()
@@ -145,6 +168,21 @@ class Stage:
 
     async def bad_format(self):
         return await self.once(query="format=xml", headers=[(b"prefer", b"return=representation")])
+
+    async def bad_key(self):
+        return await self.closed(headers=[WRONG_KEY])
+
+    async def too_many_wrong_keys(self):
+        async with running(self.world, js_config_open=False) as center:
+            for _ in range(MOST_WRONG_KEYS):
+                await self.ask(center, headers=[WRONG_KEY])
+            return await self.ask(center, headers=[WRONG_KEY])
+
+    async def too_many_headers(self):
+        return await self.closed(headers=[(b"x-a", b"b")] * MOST_HEADERS)  # and Host
+
+    async def query_too_long(self):
+        return await self.once(query="a" * (LONGEST_QUERY + 1))
 
     async def bad_url(self):
         return await self.once(query="")
@@ -172,7 +210,7 @@ class Stage:
         return await self.once(self.world.account("mini"), app="mini")
 
     async def not_allowed(self):
-        return await self.once(peer=STRANGER)
+        return await self.closed(peer=STRANGER)
 
     async def not_ready(self):
         if "health" in self.path:

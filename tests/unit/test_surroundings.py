@@ -52,6 +52,31 @@ def test_the_number_of_workers_is_seen_where_a_server_was_told_it(argv, environ,
     assert Surroundings.seen(environ, argv.split(" ") if argv else []).workers == workers
 
 
+@pytest.mark.parametrize(
+    ("argv", "environ", "believes"),
+    [
+        ("uvicorn main:app", {}, False),
+        ("uvicorn main:app --forwarded-allow-ips *", {}, True),
+        ("uvicorn main:app --forwarded-allow-ips=*", {}, True),
+        ("uvicorn main:app --forwarded-allow-ips 10.0.0.1,*", {}, True),
+        ("uvicorn main:app --forwarded-allow-ips 10.0.0.1", {}, False),
+        ("uvicorn main:app", {"FORWARDED_ALLOW_IPS": "*"}, True),
+        ("uvicorn main:app --forwarded-allow-ips 10.0.0.1", {"FORWARDED_ALLOW_IPS": "*"}, False),
+        ("uvicorn main:app --no-proxy-headers", {"FORWARDED_ALLOW_IPS": "*"}, False),
+        ("fastapi run --forwarded-allow-ips *", {}, True),
+        ("gunicorn main:app", {"GUNICORN_CMD_ARGS": "--forwarded-allow-ips=*"}, True),
+        ("gunicorn main:app", {"FORWARDED_ALLOW_IPS": "*"}, True),
+        ("hypercorn main:app", {"FORWARDED_ALLOW_IPS": "*"}, False),
+        ("uvicorn main:app", {"FORWARDED_ALLOW_IPS": "*", HANDED_DOWN: "{}"}, False),
+    ],
+)
+def test_a_server_that_believes_everybody_is_seen(argv, environ, believes):
+    seen = Surroundings.seen(environ, argv.split(" "))
+    assert seen.believes_all is believes
+    lines = seen.warnings(shared=True, one_host=False, dooming=[])
+    assert ["--no-proxy-headers" in line for line in lines] == [True] * believes
+
+
 def test_a_pod_is_known_by_its_variable_unless_the_parent_has_looked_already():
     assert Surroundings.seen(POD, []).kubernetes is True
     assert Surroundings.seen({}, []).kubernetes is False
