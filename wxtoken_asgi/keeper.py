@@ -226,15 +226,21 @@ class Keeper:
         if claim.asked or entry.kind.watches:
             raise error
         if entry.kind.policy.destructive:
-            if entry.state(self.clock) in {State.FRESH, State.DUE}:
+            if self._can_wait(entry):
                 raise error
             await anyio.sleep(self.clock.random.uniform(0.0, UNLEASED_SPREAD_S))
+            if not self.away or self._can_wait(entry):  # the store is back, or its news have come meanwhile
+                raise error
         logger.warning("the store is away: %s is fetched without a lease (degraded)", entry)
         known = entry.held.version if entry.held is not None else 0
         record = entry.record(self.clock) or Record(entry.credential)
         record = replace(record, attempts=entry.attempts, error=entry.error)
         fence = max(known + 1, int(self.clock.time() * 1000))
         return Permit(record, fence, self.clock.monotonic(), leased=False)
+
+    def _can_wait(self, entry: Entry) -> bool:
+        """Whether there is a value that is not about to end."""
+        return entry.state(self.clock) in {State.FRESH, State.DUE}
 
     def left(self, permit: Permit, part: float = ENDS) -> float:
         """Seconds until this part of a permit's lease is over; negative once it is."""

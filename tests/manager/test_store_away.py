@@ -9,7 +9,7 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from wxtoken_asgi import BudgetSpent, ConfigError, StoreError, StoreFormatError, UpstreamRefused
+from wxtoken_asgi import BudgetSpent, ConfigError, NotReady, StoreError, StoreFormatError, UpstreamRefused
 from wxtoken_asgi.stores.contract import Record, Supply
 
 from support.faulty_store import FaultyStore
@@ -444,6 +444,33 @@ async def test_what_was_fetched_without_a_lease_is_replaced_once_the_store_is_ba
         assert len(values) == 1
         await anyio.sleep(600)
         assert world.sandbox.accepts(await managers[0].access_token("beta"))
+
+
+@pytest.mark.parametrize("back", [True, False], ids=["the store is back", "its news have come"])
+async def test_whoever_waits_to_fetch_without_a_lease_looks_once_more_before_it_does(
+    world, store, other, back, monkeypatch
+):
+    monkeypatch.setattr(world.clock.random, "uniform", lambda low, high: high)
+    tokens = world.manager(world.account("beta"), store=store)
+    store.faults["*"] = "away"
+    async with anyio.create_task_group() as group:
+
+        async def read():
+            with pytest.raises(NotReady):
+                await tokens.access_token("beta")
+
+        group.start_soon(read)
+        await anyio.sleep(1)
+        value = await world.manager(world.account("beta"), store=other).access_token("beta")
+        store.faults.clear()
+        if back:
+            await tokens._keeper.ask(store.due(1))
+        else:
+            await tokens._keeper.load([tokens.entry("beta", "access_token")])
+            tokens._keeper.away = True
+        await anyio.sleep(30)
+    assert world.count("token") == 1
+    assert await tokens.access_token("beta") == value
 
 
 @pytest.fixture
