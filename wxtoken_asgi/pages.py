@@ -12,7 +12,7 @@ from wxtoken_asgi import jssdk
 from wxtoken_asgi.answers import NO_STORE, Answer, Headers, answer_of, json_answer
 from wxtoken_asgi.clients import JS_CONFIG, READ
 from wxtoken_asgi.door import LONG_QUERY, LONGEST_QUERY, Door
-from wxtoken_asgi.errors import BadUrl, UnknownAccount, WxTokenError
+from wxtoken_asgi.errors import BadUrl, HostNotAllowed, UnknownAccount, WxTokenError
 from wxtoken_asgi.manager import TokenManager
 from wxtoken_asgi.records import Account
 from wxtoken_asgi.routes import Row
@@ -56,11 +56,17 @@ class Pages:
         try:
             if account is None:
                 raise UnknownAccount(app)
+            _check_origin(account, scope)
             config = await self._tokens.js_config(app, self._url(account, scope))
             reply = json_answer(200, config.as_dict() | await self._ticket(app, scope))
         except WxTokenError as error:
             reply = answer_of(error)
-        await reply.adding(_cors(account, scope)).send(scope, send)
+        await reply.adding(self._headers(account, scope)).send(scope, send)
+
+    def _headers(self, account: Account | None, scope: Scope) -> Headers:
+        """What a shared cache must know of, if it keeps what nobody may store."""
+        hangs_on_key = self._with_ticket or not self._open
+        return [*_cors(account, scope), *([(b"vary", b"authorization")] if hangs_on_key else [])]
 
     def _refused(self, app: str, scope: Scope) -> Answer | None:
         if self._open:
@@ -110,12 +116,28 @@ class Pages:
         return {"jsapi_ticket": await self._tokens.jsapi_ticket(app)}
 
 
+def _check_origin(account: Account, scope: Scope) -> None:
+    """A browser would not hand the answer to a page of another origin; it does not get that far.
+
+    Raises:
+        HostNotAllowed: the page that asks is not of the account's `js_domains`.
+    """
+    origins = _origins(scope)
+    if account.js_domains and origins and (len(origins) > 1 or not _is_ours(origins[0], account)):
+        msg = f"account {account.name}: the Origin is not in js_domains"
+        raise HostNotAllowed(msg)
+
+
+def _origins(scope: Scope) -> list[bytes]:
+    return [value for name, value in scope["headers"] if name == b"origin"]
+
+
 def _cors(account: Account | None, scope: Scope) -> Headers:
     """Open to all pages, or to those of the account's `js_domains`."""
     if account is None or not account.js_domains:
         return [(b"access-control-allow-origin", b"*")]
     vary = (b"vary", b"origin")
-    origins = [value for name, value in scope["headers"] if name == b"origin"]
+    origins = _origins(scope)
     if len(origins) != 1 or not _is_ours(origins[0], account):
         return [vary]
     return [(b"access-control-allow-origin", origins[0]), vary]

@@ -277,9 +277,25 @@ async def test_js_domains_say_which_origins_may_read(world, origins, allowed, me
         headers = [(b"origin", origin) for origin in origins]
         query = b"url=https://www.example.com/"
         answer = await center.raw(method, "/js-config/alpha", query=query, headers=headers)
-    assert answer.status == {"GET": 200, "OPTIONS": 204, "DELETE": 405}[method]
+    signed = 200 if allowed or not origins else 403
+    assert answer.status == {"GET": signed, "OPTIONS": 204, "DELETE": 405}[method]
+    assert (b"signature" in answer.body) == (answer.status == 200)
     assert answer.headers.get(b"access-control-allow-origin") == (origins[0] if allowed else None)
     assert answer.headers[b"vary"] == b"origin"
+
+
+@pytest.mark.parametrize("domains", [[], DOMAINS])
+@pytest.mark.parametrize("options", [{}, {"js_config_ticket": True}, {"js_config_open": False}], ids=str)
+async def test_no_answer_takes_or_gives_what_a_browser_keeps(world, domains, options, anyio_backend):
+    async with running(world, world.account("alpha", js_domains=domains), **options) as center:
+        for method in ("GET", "OPTIONS", "DELETE"):
+            answer = await center.ask(method, f"/js-config/alpha?url={PAGE}", headers={"cookie": "a=b"})
+            assert "set-cookie" not in answer.headers
+            assert "access-control-allow-credentials" not in answer.headers
+            assert answer.headers["cache-control"] == "no-store"
+            vary = [name.strip() for name in answer.headers.get("vary", "").split(",")]
+            assert ("origin" in vary) == bool(domains)
+            assert ("authorization" in vary) == (bool(options) and method == "GET")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
