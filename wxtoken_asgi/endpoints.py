@@ -143,7 +143,7 @@ class Endpoints:
         await reply.send(scope, send)
 
     async def _renewed(self, app: str, entry: Entry, dead: str | None, scope: Scope) -> Answer:
-        wants_value = _wants_value(scope)
+        wants_value = _wants_value(scope) and self._door.allows(scope, READ, app)
         if wants_value and _form(scope["query_string"]) is None:
             return BAD_FORMAT
         await self._tokens.refresh(app, entry.kind.name, dead=dead)

@@ -84,9 +84,9 @@ class Surroundings:
             found.append("store 'memory:' is each worker's own: the others do not see what one refreshes")
         if self.believes_all:
             found.append(
-                "the server was told to believe any X-Forwarded-For (forwarded-allow-ips '*'): whoever reaches"
-                " it can pretend to be any address; switch its proxy handling off (--no-proxy-headers) and list"
-                " the proxies in trusted_proxies"
+                "the server was told to believe any X-Forwarded-For (forwarded-allow-ips '*'): whoever"
+                " reaches it can pretend to be any address; switch its proxy handling off"
+                " (--no-proxy-headers) and list the proxies in trusted_proxies"
             )
         if self.kubernetes and one_host:
             where = "file" if shared else "memory"

@@ -25,6 +25,7 @@ TOKEN = "84_" + "Ab-_" * 34
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.asked.append(self.path)
+        self.server.keys.append(self.headers["authorization"])
         status, body = self.server.answer
         if status is None:
             return
@@ -39,7 +40,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.asked = []
+        server.asked, server.keys = [], []
         server.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -123,6 +124,24 @@ def test_a_refusal_is_shown_in_one_line(server, capsys, status, body, line):
     user = server.url.replace("http://", "http://user:password@")
     assert main(["token", "alpha", "--server", user]) == 1
     assert said(capsys) == f"wxtoken: {line.format(server.url)}\n"
+
+
+@pytest.mark.parametrize(
+    ("key", "sent"), [(None, None), ("", None), ("wxk_of-a-client", "Bearer wxk_of-a-client")]
+)
+def test_a_key_of_the_environment_is_sent(server, monkeypatch, key, sent):
+    server.answer = (200, json.dumps({"access_token": TOKEN}))
+    if key is not None:
+        monkeypatch.setenv("WXTOKEN_KEY", key)
+    assert main(["token", "alpha", "--server", server.url]) == 0
+    assert server.keys == [sent]
+
+
+def test_a_key_that_is_none_is_refused_and_not_shown(server, monkeypatch, capsys):
+    monkeypatch.setenv("WXTOKEN_KEY", "wxk_of a client")
+    assert main(["token", "alpha", "--server", server.url]) == 2
+    assert said(capsys) == "wxtoken: WXTOKEN_KEY must be a key as `wxtoken key` prints it\n"
+    assert server.asked == []
 
 
 def test_a_server_that_is_not_there_is_named(nobody, capsys):

@@ -369,6 +369,17 @@ async def test_a_key_is_rotated_without_a_refusal(world, anyio_backend):
         assert [await status(old), await status(new)] == [401, 401]
 
 
+async def test_who_may_refresh_but_not_read_is_not_given_the_value(world, anyio_backend):
+    clients = [Client("renewer", keys=[Key.of(ALL).line], may=["refresh"])]
+    async with running(world, clients=clients) as center:
+        for headers, told in ((key(ALL), b'{"message":"ok"}'), (HOST, None)):
+            scope = asked(LOCAL, headers | {"prefer": "return=representation"}, *PUT)
+            status, answer, body = await answered(center.service, scope)
+            assert status == 200
+            assert body == told if told else center.world.sandbox.accepts(body.decode())
+            assert (b"preference-applied" in answer) == (told is None)
+
+
 # js-config
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -14,8 +14,10 @@ import httpx
 from wxtoken_asgi.accounts import Accounts
 from wxtoken_asgi.command import place
 from wxtoken_asgi.config import Config, load
+from wxtoken_asgi.config.layers import KEY
 from wxtoken_asgi.entries import Entry, Held
 from wxtoken_asgi.errors import ConfigError, StoreError, UnknownAccount, WxTokenError
+from wxtoken_asgi.keys import sent_key
 from wxtoken_asgi.manager import ACCESS_TOKEN, JSAPI_TICKET, TokenManager
 from wxtoken_asgi.records import Account, is_loopback_url
 from wxtoken_asgi.stores import Store, open_store
@@ -33,12 +35,14 @@ class Asked:
         kind: `token` or `ticket`.
         server: the running server with its prefix, or None for the one that the configuration describes.
         config: the configuration file, or None.
+        client_key: the key to ask the server with, or None.
     """
 
     app: str
     kind: str = "token"
     server: str | None = None
     config: str | None = None
+    client_key: str | None = field(default=None, repr=False)
 
     @property
     def key(self) -> str:
@@ -73,10 +77,11 @@ def _address(config: Config) -> str:
 def _ask(server: str, asked: Asked) -> dict[str, Any] | None:
     """The server's answer, or None if nothing listens there."""
     url = f"{server.rstrip('/')}/{asked.kind}/{quote(asked.app, safe='')}"
+    headers = _headers(asked)
     try:
         # A proxy of the environment knows nothing of this machine's loopback.
         with httpx.Client(trust_env=not is_loopback_url(server), timeout=_WAIT_S) as client:
-            answer = client.get(url, params={"format": "json"})
+            answer = client.get(url, params={"format": "json"}, headers=headers)
     except httpx.ConnectError:
         return None
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError):
@@ -86,6 +91,15 @@ def _ask(server: str, asked: Asked) -> dict[str, Any] | None:
         msg = f"{_plain(server)} gave no answer: {type(problem).__name__}"
         raise WxTokenError(msg) from None
     return _checked(answer, asked, server)
+
+
+def _headers(asked: Asked) -> dict[str, str]:
+    if asked.client_key is None:
+        return {}
+    if sent_key(f"Bearer {asked.client_key}".encode()):
+        return {"authorization": f"Bearer {asked.client_key}"}
+    msg = f"{KEY} must be a key as `wxtoken key` prints it"
+    raise ConfigError(msg)
 
 
 def _checked(answer: httpx.Response, asked: Asked, server: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from wxtoken_asgi.command.ask import Asked, read
 from wxtoken_asgi.command.hangup import held_back
 from wxtoken_asgi.command.newkey import explained, rotate
 from wxtoken_asgi.command.order import Order
+from wxtoken_asgi.config.layers import KEY
 from wxtoken_asgi.config.settings import TOP
 from wxtoken_asgi.errors import ConfigError, WxTokenError
 from wxtoken_asgi.keys import Key, new_key
@@ -117,7 +119,9 @@ def _add_token(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_token)
     parser.add_argument("app", metavar="APP", help="the account's name or appid")
     parser.add_argument("--config", metavar="FILE", help="the TOML file; else WXTOKEN_CONFIG names it")
-    parser.add_argument("--server", metavar="URL", help="the running server, with its prefix")
+    parser.add_argument(
+        "--server", metavar="URL", help=f"the running server, with its prefix; {KEY} holds the key for it"
+    )
     parser.add_argument(
         "--kind", choices=("token", "ticket"), default="token", help="which of the two (token)"
     )
@@ -204,7 +208,7 @@ def _server() -> Any:
 
 
 def _token(args: argparse.Namespace) -> int:
-    asked = Asked(args.app, args.kind, args.server, args.config)
+    asked = Asked(args.app, args.kind, args.server, args.config, os.environ.get(KEY) or None)
     answer = read(asked)
     print(json.dumps(answer) if args.json else _line(answer[asked.key]))
     return 0

@@ -18,6 +18,8 @@ from wxtoken_asgi.errors import ConfigError
 
 PREFIX: Final = "WXTOKEN_"
 CONFIG: Final = "WXTOKEN_CONFIG"
+KEY: Final = "WXTOKEN_KEY"
+"""The key with which `wxtoken token` asks a server; it is no setting, but may stand beside them."""
 
 _SERVICE_LINK: Final = re.compile(r"WXTOKEN_(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT(_\d+_(TCP|UDP)\w*)?)")
 
@@ -221,7 +223,7 @@ def check_variables(environ: Mapping[str, str], named: Collection[str]) -> None:
     Raises:
         ConfigError: a variable is no setting.
     """
-    known = {CONFIG, *(PREFIX + name.upper() for name in TOP), *named}
+    known = {CONFIG, KEY, *(PREFIX + name.upper() for name in TOP), *named}
     read = tuple(section.variables for section in NAMED)
     for variable in sorted(environ):
         if not variable.startswith(PREFIX) or variable.startswith(read) or variable in known:
