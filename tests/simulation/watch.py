@@ -66,6 +66,8 @@ class Watch:
         self._outside: dict[str, float] = {}
         self._served_once: set[tuple[str, str]] = set()
         self._asked_at: dict[tuple[str, str], float] = {}
+        self._charged: set[int] = set()
+        self._alone: dict[str, deque[tuple[float, Any]]] = {}
         self._granted: dict[tuple[str, str], deque[float]] = {}
         self._spared: dict[tuple[str, str], tuple[float, Any]] = {}
         self._tickets: dict[tuple[Any, str], float] = {}
@@ -142,7 +144,8 @@ class Watch:
         key = (worker.process.name, app, kind)
         if token.born < self._born.get(key, 0.0):
             self.broken("P3", f"{worker} served a token of {app} older than the one before")
-        self._born[key] = token.born
+        # What was fetched without a lease has no order: once the store is back, another may take its place.
+        self._born[key] = 0.0 if held.unleased else token.born
         if now < token.dies:
             return False
         self.world.tally.add("dead reads")
@@ -158,6 +161,11 @@ class Watch:
         if self.world.overlap == "strict":
             return True
         died = self.world.true(token.dies)  # superseded 300 s before
+        if any(
+            abs(died - 300 - begun) < 30 and process.was_frozen(begun)
+            for begun, process in self._alone.get(app, ())
+        ):
+            return True  # who fetched it without a lease could not say so
         return any(died - 360 < wiped < died for wiped in self.world.shelf.wiped)
 
     def _served_ticket(self, worker: Worker, app: str, held: Any) -> bool:
@@ -277,15 +285,17 @@ class Watch:
             self.world.tally.add("fetches")
             self._fences[key] = max(self._fences.get(key, 0), claimed.fence)
             if claim.asked:
-                self._granted_as_asked(key, claim)
+                self._granted_as_asked(key, claimed.fence)
             elif claimed.record.good and claimed.record.ask_in_s > EARLY_S:
                 self.broken("P2", f"{worker} may fetch {key}, which is fresh")
 
-    def _granted_as_asked(self, key: tuple[str, str], claim: Claim) -> None:
+    def _granted_as_asked(self, key: tuple[str, str], fence: int) -> None:
+        """Whoever has the lease and asks again is granted it again: it is the same one, and charged once."""
         now = trio.current_time()
         self._asked_at[key] = now
-        if key[1] != "access_token":
+        if key[1] != "access_token" or fence in self._charged:
             return
+        self._charged.add(fence)
         granted = self._granted.setdefault(key, deque())
         granted.append(now)
         while granted[0] < now - DAY:
@@ -344,6 +354,8 @@ class Watch:
             if call.key[1] == "jsapi_ticket":  # if it finds the token dead, it asks for another
                 self._tickets[call.process, account.name] = now
         if account is not None and account.endpoint == "token" and call.key[1] == "access_token":
+            if self.world.shelf.outage is not None:
+                self._alone.setdefault(account.name, deque(maxlen=20)).append((now, call.process))
             wipes = sum(wiped > now - DAY - 3600 for wiped in self.world.shelf.wiped)
             if len(day) > account.daily_quota * (1 + wipes) + 10:
                 self.broken("P7", f"{len(day)} calls for {call.key} in 24 hours")
