@@ -11,6 +11,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Any, Final, NamedTuple
 
 from wxtoken_asgi.accounts import Accounts
@@ -18,7 +19,7 @@ from wxtoken_asgi.callers import Caller
 from wxtoken_asgi.clients import READ, TRUSTED, Client, trusted_client
 from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.errors import ConfigError
-from wxtoken_asgi.forwarding import FORWARDING
+from wxtoken_asgi.forwarding import FORWARDING, parse_address
 from wxtoken_asgi.keys import Key, digest_of, sent_key
 from wxtoken_asgi.networks import Networks
 from wxtoken_asgi.peers import REMEMBERED, SIGNS, Pairs, Peer, Peers, lines
@@ -159,7 +160,7 @@ class Access:
         self._peers = Peers(proxies=trusted_proxies, hosts=hosts)
         every = [trusted_client(trusted), *_checked(clients)]
         known = {client.name: _known(client, accounts) for client in every}
-        self._by_address = tuple(known[client.name] for client in every if not client.keys)
+        self._by_address = tuple(known[client.name] for client in every if client.keys is None)
         self._by_key = _keys(every, known)
         self._wrong: dict[object, _Wrong] = {}
         self.plain: dict[object, Plain] = {}
@@ -175,13 +176,17 @@ class Access:
         judged = self.judge(scope)
         return judged.reason if isinstance(judged, Refused) else None
 
+    def name_of(self, scope: Mapping[str, Any]) -> str:
+        """The peer's address, as records write it."""
+        return self._peers.meet(scope).name
+
     def judge(self, scope: Mapping[str, Any]) -> Grant | Refused:
         """Whose request this is.
 
         Args:
             scope: an ASGI scope of type http.
         """
-        peer = self._peers.meet(scope.get("client"))
+        peer = self._peers.meet(scope)
         headers = list(scope["headers"])
         if len(headers) > MOST_HEADERS:
             return Refused(
@@ -195,7 +200,7 @@ class Access:
 
     def _remember(self, client: Sequence[Any], peer: Peer) -> None:
         """Let the hot path know a peer that may read."""
-        if peer.address is None or peer.proxy or client[1:2] == (0,):
+        if peer.proxy:
             return
         if len(self.plain) >= REMEMBERED:
             self.plain.clear()
@@ -219,7 +224,7 @@ class Access:
         why = _page_refusal(peer, seen)
         if why is not None:
             return Refused(403, why, caller)
-        if scope["client"] and scope["client"][0] not in self.plain:
+        if peer.address is not None and scope["client"][0] not in self.plain:
             self._remember(scope["client"], peer)
         return Grant(tuple(clients), caller._replace(client=clients[0].name))
 
@@ -234,7 +239,7 @@ class Access:
         right = hmac.compare_digest(key.digest, digest)
         caller = Caller(client.name if client else "", key.id if client else "", address)
         if client is None or not right or len(keys) > 1:
-            return self._wrong_key(scope, caller)
+            return self._wrong_key(peer, caller)
         if key.until is not None and self._clock.time() >= key.until:
             return Refused(401, f"key {key.id} of client {client.name} has ended", caller)
         if client.networks is not None:
@@ -243,18 +248,28 @@ class Access:
                 return Refused(403, reason, caller)
         return Grant((client,), caller)
 
-    def _wrong_key(self, scope: Mapping[str, Any], caller: Caller) -> Refused:
+    def _wrong_key(self, peer: Peer, caller: Caller) -> Refused:
         """It costs no more than a right one, and whoever sends many is told to stop."""
         now = self._clock.monotonic()
-        peer = (scope.get("client") or ("",))[0]
-        sent = self._wrong.get(peer)
+        who = _counted_as(caller.address if peer.proxy else peer.name)
+        sent = self._wrong.get(who)
         if sent is None or now - sent.since >= WRONG_KEYS_S:
             if len(self._wrong) >= REMEMBERED:
                 self._wrong.clear()
-            sent = self._wrong[peer] = _Wrong(now)
+            sent = self._wrong[who] = _Wrong(now)
         sent.count += 1
         status = 401 if sent.count <= MOST_WRONG_KEYS else 429
-        return Refused(status, f"{caller.address or 'somebody'} sent a key that nobody has", caller)
+        return Refused(
+            status, f"{caller.address or 'somebody'} sent a key that nobody has, or several", caller
+        )
+
+
+def _counted_as(name: str) -> str:
+    """Whom an address is counted with: whoever has one of IPv6 has all those that begin alike."""
+    address = parse_address(name)
+    if address is None or address.version == 4:
+        return name
+    return str(ip_network((int(address) >> 64 << 64, 64)))
 
 
 def _checked(clients: Sequence[Client]) -> Sequence[Client]:
@@ -272,7 +287,7 @@ def _checked(clients: Sequence[Client]) -> Sequence[Client]:
 
 
 def _known(client: Client, accounts: Accounts | None) -> Known:
-    networks = client.known_networks if client.networks or not client.keys else None
+    networks = client.known_networks if client.networks or client.keys is None else None
     apps = None
     if client.accounts:
         found = [accounts.get(app) if accounts is not None else None for app in client.accounts]

@@ -43,6 +43,9 @@ MOST_KEYS: Final = 4096
 SINGLY: Final = 20
 """So many refusals of an address are told one by one in a minute."""
 
+MOST_SINGLE: Final = 1000
+"""So many refusals are told one by one in a minute, whoever they come from."""
+
 MOST_ADDRESSES: Final = 1000
 """So many addresses that are refused are kept apart in a minute."""
 
@@ -75,13 +78,14 @@ class _Minute:
         now: a time in it, in seconds since 1970.
     """
 
-    __slots__ = ("_folds", "_refused", "begin", "end", "reads")
+    __slots__ = ("_folds", "_refused", "_single", "begin", "end", "reads")
 
     def __init__(self, now: float) -> None:
         self.begin = now // _MINUTE_S * _MINUTE_S
         self.end = self.begin + _MINUTE_S
         self.reads: dict[_Key, Iterator[int]] = {}
         self._refused: dict[str | None, Iterator[int]] = {}
+        self._single = count(1)
         self._folds: dict[str | None, _Fold] = {}
 
     def holds(self, now: float) -> bool:
@@ -91,7 +95,7 @@ class _Minute:
     def takes(self, address: str, fields: _Fields) -> bool:
         """Whether a refusal is one too many to be told alone; then it is counted here."""
         group = self._group(address)
-        if next(self._refused.setdefault(group, count(1))) <= SINGLY:
+        if next(self._refused.setdefault(group, count(1))) <= SINGLY and next(self._single) <= MOST_SINGLE:
             return False
         before = self._folds.get(group)
         number, shared = (0, fields) if before is None else (before.number, _shared(before.fields, fields))
@@ -146,7 +150,7 @@ class Audit:
             kind: the kind of credential.
             result: `ok`, or the `code` of the error that was answered.
         """
-        if not self.on:
+        if not self.on and not self.look():
             return
         minute = self._minute
         if not minute.begin <= self._time() < minute.end:  # spelled out: this is the hot path
@@ -200,6 +204,7 @@ class Audit:
     async def run(self) -> None:
         """Flush at each minute's end, for ever; and once more when cancelled."""
         self._runs += 1
+        self.look()
         try:
             while True:
                 minute = self._minute

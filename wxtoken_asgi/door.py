@@ -70,24 +70,30 @@ class Door:
         if not isinstance(judged, Refused) and len(scope["query_string"]) > LONGEST_QUERY:
             judged = Refused(414, f"{judged.caller.address} sent a query that is too long", judged.caller)
         allowed = judged if isinstance(judged, Refused) else judged.allows(right, app)
-        if isinstance(allowed, Caller):
-            return allowed
-        self._tell(allowed.reason)
+        return allowed if isinstance(allowed, Caller) else self._refuse(allowed, scope, app, kind)
+
+    def _refuse(self, refused: Refused, scope: Mapping[str, Any], app: str, kind: str) -> Answer:
+        self._tell(refused.reason)
         self._audit.tell(
             "refused",
-            allowed.caller,
+            refused.caller,
             account=app,
             kind=kind,
-            result=_CODES[allowed.status],
-            status=allowed.status,
+            result=_CODES[refused.status],
+            status=refused.status,
             request_id=request_id(scope["headers"]),
         )
-        return _ANSWERS[allowed.status]
+        return _ANSWERS[refused.status]
 
-    def allows(self, scope: Mapping[str, Any], right: str, app: str) -> bool:
-        """Whether the caller may do this as well; nothing is logged if not."""
+    def knows(self, scope: Mapping[str, Any], right: str, app: str, kind: str) -> Caller | None:
+        """Who asks, if the caller may do this as well. If not, only a wrong key is told."""
         judged = self._access.judge(scope)
-        return not isinstance(judged, Refused) and not isinstance(judged.allows(right, app), Refused)
+        if isinstance(judged, Refused):
+            if judged.status in {401, 429}:
+                self._refuse(judged, scope, app, kind)
+            return None
+        allowed = judged.allows(right, app)
+        return allowed if isinstance(allowed, Caller) else None
 
     def _tell(self, refusal: str) -> None:
         first = refusal not in self._told and len(self._told) < MOST_TOLD

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -20,9 +22,28 @@ from wxtoken_asgi.routes import Handler, Row
 from wxtoken_asgi.shortcut import Shortcut
 
 OK: Final = json_answer(200, {"message": "ok"})
-BAD_FORMAT: Final = error_answer(400, "bad_format", "format must be 'text' or 'json'")
+BAD_FORMAT_CODE: Final = "bad_format"
+BAD_FORMAT: Final = error_answer(400, BAD_FORMAT_CODE, "format must be 'text' or 'json'")
+INTERNAL_ERROR: Final = error_answer(500, "internal_error", "something went wrong here")
 NOT_READY: Final = error_answer(503, "not_ready", "not ready", retry_in=1.0)
 APPLIED: Final = ((b"preference-applied", b"return=representation"),)
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the records are told of a refresh.
+
+    Args:
+        account: the account's name, once it is known.
+        dead: the value that was reported.
+        result: what came of it.
+        status: the HTTP status; 0: there was no answer.
+    """
+
+    account: str = ""
+    dead: str | None = None
+    result: str = ""
+    status: int = 0
 
 
 class Endpoints:
@@ -30,12 +51,14 @@ class Endpoints:
 
     Args:
         tokens: the manager.
-        door: who may read and refresh.
+        door: who may read and refresh, now.
         audit: hears of reads and refreshes.
         shortcut: is told the answers that it may give from then on.
     """
 
-    def __init__(self, tokens: TokenManager, door: Door, audit: Audit, shortcut: Shortcut) -> None:
+    def __init__(
+        self, tokens: TokenManager, door: Callable[[], Door], audit: Audit, shortcut: Shortcut
+    ) -> None:
         self._tokens = tokens
         self._door = door
         self._audit = audit
@@ -75,21 +98,20 @@ class Endpoints:
     # GET, HEAD
 
     async def _read(self, app: str, kind: str, scope: Scope, send: Send) -> None:
-        caller = self._door.admit(scope, READ, app, kind)
+        caller = self._door().admit(scope, READ, app, kind)
         if isinstance(caller, Answer):
             await caller.send(scope, send)
             return
-        account = app
+        account, result = app, "ok"
         try:
             entry = self._tokens.entry(app, kind)
             account = entry.account.name
             held = self._tokens.fresh(entry) or await self._tokens.hold(entry)
+            reply = self._value(entry, held, scope)
         except WxTokenError as error:
-            self._audit.read(caller, account, kind, error.code)
-            await answer_of(error).send(scope, send)
-            return
-        self._audit.read(caller, account, kind)
-        await self._value(entry, held, scope).send(scope, send)
+            reply, result = answer_of(error), error.code
+        self._audit.read(caller, account, kind, BAD_FORMAT_CODE if reply is BAD_FORMAT else result)
+        await reply.send(scope, send)
 
     def _value(self, entry: Entry, held: Held, scope: Scope) -> Answer:
         query = scope["query_string"]
@@ -114,39 +136,58 @@ class Endpoints:
     # PUT
 
     async def _refresh(self, app: str, kind: str, scope: Scope, receive: Receive, send: Send) -> None:
-        caller = self._door.admit(scope, REFRESH, app, kind)
+        caller = self._door().admit(scope, REFRESH, app, kind)
         if isinstance(caller, Answer):
             await caller.send(scope, send)
             return
-        dead, result, account = None, "ok", app
+        told = _Told()
         try:
-            entry = self._tokens.entry(app, kind)
-            account = entry.account.name
-            dead = await read_report(receive, entry.kind.field)
-            entry = self._tokens.entry(app, kind)  # a reload meanwhile may have given the name to another
-            reply = await self._renewed(app, entry, dead, scope)
-        except WxTokenError as error:
-            reply, result = answer_of(error), error.code
-        except BadBodyError as error:
-            reply, result = error_answer(error.status, error.code, str(error)), error.code
+            reply = await self._renewed(app, kind, scope, receive, told)
         except GoneError:
             return
-        self._audit.tell(
-            "refresh" if dead is None else "report",
-            caller,
-            account=account,
-            kind=kind,
-            result=result,
-            status=reply.status,
-            request_id=request_id(scope["headers"]),
-        )
+        finally:  # also of a fetch whose caller is cancelled
+            self._audit.tell(
+                "refresh" if told.dead is None else "report",
+                caller,
+                account=told.account or app,
+                kind=kind,
+                result=told.result,
+                status=told.status,
+                request_id=request_id(scope["headers"]),
+            )
         await reply.send(scope, send)
 
-    async def _renewed(self, app: str, entry: Entry, dead: str | None, scope: Scope) -> Answer:
-        wants_value = _wants_value(scope) and self._door.allows(scope, READ, app)
+    async def _renewed(self, app: str, kind: str, scope: Scope, receive: Receive, told: _Told) -> Answer:
+        """Refresh, and remember what came of it for the records."""
+        reply, told.result = INTERNAL_ERROR, "cancelled"
+        try:
+            told.account = self._tokens.entry(app, kind).account.name
+            told.dead = await read_report(receive, self._tokens.entry(app, kind).kind.field)
+            reply, told.result = await self._refreshed(app, kind, scope, told.dead), "ok"
+            told.result = BAD_FORMAT_CODE if reply is BAD_FORMAT else "ok"
+        except WxTokenError as error:
+            reply, told.result = answer_of(error), error.code
+        except BadBodyError as error:
+            reply, told.result = error_answer(error.status, error.code, str(error)), error.code
+        except GoneError:
+            told.result = "gone"
+            raise
+        except Exception:
+            told.result = "internal_error"
+            raise
+        told.status = reply.status
+        return reply
+
+    async def _refreshed(self, app: str, kind: str, scope: Scope, dead: str | None) -> Answer:
+        # While the body came, a reload may have given the name to another account, and taken a right away.
+        again = self._door().admit(scope, REFRESH, app, kind)
+        if isinstance(again, Answer):
+            return again
+        entry = self._tokens.entry(app, kind)
+        wants_value = _wants_value(scope) and self._door().knows(scope, READ, app, kind) is not None
         if wants_value and _form(scope["query_string"]) is None:
             return BAD_FORMAT
-        await self._tokens.refresh(app, entry.kind.name, dead=dead)
+        await self._tokens.refresh(app, kind, dead=dead)
         if not wants_value:
             return OK
         # Without its headers: If-None-Match asks for a 304 on reads only.

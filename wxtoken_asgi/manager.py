@@ -201,7 +201,7 @@ class TokenManager:
         if not jssdk.host_allowed(page, account.js_domains):
             msg = f"account {account.name}: the page's host is not in js_domains"
             raise HostNotAllowed(msg)
-        ticket = (await self.hold(entry)).value
+        ticket = (await self.hold(entry, page=True)).value
         timestamp = int(self.clock.time())
         return jssdk.js_config(account.appid, ticket, page, timestamp=timestamp, nonce=jssdk.nonce())
 
@@ -308,8 +308,12 @@ class TokenManager:
             return None
         return held if held.ticks_end > clock.ticks() and held.wall_end > clock.time() else None
 
-    async def hold(self, entry: Entry) -> Held:
+    async def hold(self, entry: Entry, *, page: bool = False) -> Held:
         """A value that is good now, waited for if need be.
+
+        Args:
+            entry: the credential.
+            page: a page asks, which anybody can open.
 
         Raises:
             WxTokenError: there is none; the error says why.
@@ -321,7 +325,7 @@ class TokenManager:
             await self._demand.compare(entry)
             await self._demand.renew_due(entry, READ_WAIT_S)
         held = entry.good(self.clock)
-        return held if held is not None else await self._waiter.wait(entry, READ_WAIT_S)
+        return held if held is not None else await self._waiter.wait(entry, READ_WAIT_S, page=page)
 
     @property
     def _on_demand(self) -> bool:

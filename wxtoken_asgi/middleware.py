@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -148,29 +148,31 @@ class WxTokenMiddleware:
             ConfigError: an account or an option is wrong; then everything is as it was.
             WrongLoop: the manager is open in another event loop.
         """
-        before = self._rules
-        rules = _Rules(
-            before.trusted if trusted is None else trusted,
-            before.trusted_proxies if trusted_proxies is None else trusted_proxies,
-            before.hosts if hosts is None else hosts,
-            before.js_config_ticket if js_config_ticket is None else js_config_ticket,
-            before.js_config_open if js_config_open is None else js_config_open,
-            before.clients if clients is None else clients,
-        )
+        given: dict[str, Any] = {
+            "trusted": trusted,
+            "trusted_proxies": trusted_proxies,
+            "hosts": hosts,
+            "js_config_ticket": js_config_ticket,
+            "js_config_open": js_config_open,
+            "clients": clients,
+        }
+        new = {name: value for name, value in given.items() if value is not None}
         accounts = Accounts(accounts)
-        rules.check(accounts)
+        self._rules._replace(**new).check(accounts)
         await self.tokens.reload(accounts)
-        self._rules = rules
+        self._rules = self._rules._replace(**new)  # another reload may have come in between
         self._furnish()
 
     def _furnish(self) -> None:
         """Build what answers, of the accounts and rules in force; a request under way ends where it began."""
         tokens, rules, audit, prefix = self.tokens, self._rules, self._audit, self._prefix
         access = rules.access(tokens.accounts, tokens.clock)
-        door = Door(access, audit)
+        self._door = door = Door(access, audit)
         shortcut = Shortcut(tokens, access, audit, prefix, {ACCESS_TOKEN: "token", JSAPI_TICKET: "ticket"})
-        endpoints = Endpoints(tokens, door, audit, shortcut)
-        pages = Pages(tokens, door, open_to_all=rules.js_config_open, with_ticket=rules.js_config_ticket)
+        endpoints = Endpoints(tokens, lambda: self._door, audit, shortcut)
+        open_to_all = rules.js_config_open
+        pages = Pages(tokens, door, audit, open_to_all=open_to_all, with_ticket=rules.js_config_ticket)
+        public = Pages(tokens, door, audit, open_to_all=open_to_all, with_ticket=False)
         self._routes = Routes(
             prefix,
             apps={"token": endpoints.token, "ticket": endpoints.ticket, "js-config": pages.row},
@@ -183,7 +185,7 @@ class WxTokenMiddleware:
         )
         self._public = Routes(
             prefix,
-            apps={"js-config": Pages(tokens, door, open_to_all=rules.js_config_open, with_ticket=False).row},
+            apps={"js-config": public.row},
             fixed={"health/live": Row({"GET": endpoints.live, "HEAD": endpoints.live})},
             guest_of=None,
             wrong_method=endpoints.wrong_method,
@@ -214,7 +216,7 @@ class WxTokenMiddleware:
                 return
             found = self._routes.find(path, scope["method"])
             if found is not None:
-                await found[0](found[1], scope, receive, send)
+                await found[0](found[1], _readable(scope), receive, send)
                 return
         await self.app(scope, receive, send)
 
@@ -225,7 +227,7 @@ class WxTokenMiddleware:
         if scope["type"] == "http" and first <= path < beyond:
             found = self._public.find(path, scope["method"])
             if found is not None:
-                await found[0](found[1], scope, receive, send)
+                await found[0](found[1], _readable(scope), receive, send)
                 return
         await _nothing(scope, receive, send)
 
@@ -260,6 +262,12 @@ class PublicPages:
             await self._service(scope, receive, send)
             return
         await self._service.answer_publicly(scope, receive, send)
+
+
+def _readable(scope: Scope) -> Scope:
+    """The scope with headers that can be read more than once; ASGI allows any iterable."""
+    headers = scope["headers"]
+    return scope if isinstance(headers, (list, tuple)) else {**scope, "headers": list(headers)}
 
 
 async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:

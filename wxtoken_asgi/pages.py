@@ -10,10 +10,12 @@ from starlette.types import Receive, Scope, Send
 
 from wxtoken_asgi import jssdk
 from wxtoken_asgi.answers import NO_STORE, Answer, Headers, answer_of, json_answer
+from wxtoken_asgi.audit import Audit
+from wxtoken_asgi.callers import Caller
 from wxtoken_asgi.clients import JS_CONFIG, READ
 from wxtoken_asgi.door import LONG_QUERY, LONGEST_QUERY, Door
 from wxtoken_asgi.errors import BadUrl, HostNotAllowed, UnknownAccount, WxTokenError
-from wxtoken_asgi.manager import TokenManager
+from wxtoken_asgi.manager import JSAPI_TICKET, TokenManager
 from wxtoken_asgi.records import Account
 from wxtoken_asgi.routes import Row
 
@@ -22,6 +24,8 @@ logger = logging.getLogger("wxtoken_asgi")
 METHODS: Final = b"GET, HEAD, OPTIONS"
 PREFLIGHT_S: Final = b"600"
 KNOWN: Final = frozenset({"url"})
+JS_CONFIG_KIND: Final = "js_config"
+"""What records call a signature."""
 
 
 class Pages:
@@ -30,13 +34,17 @@ class Pages:
     Args:
         tokens: the manager.
         door: who may read tickets.
+        audit: hears of signatures for callers who are known, and of tickets.
         open_to_all: whether everybody may ask; else those who may `js-config`.
         with_ticket: whether those who may read tickets get the ticket too.
     """
 
-    def __init__(self, tokens: TokenManager, door: Door, *, open_to_all: bool, with_ticket: bool) -> None:
+    def __init__(
+        self, tokens: TokenManager, door: Door, audit: Audit, *, open_to_all: bool, with_ticket: bool
+    ) -> None:
         self._tokens = tokens
         self._door = door
+        self._audit = audit
         self._open = open_to_all
         self._with_ticket = with_ticket
         self._warned: set[str] = set()
@@ -45,12 +53,16 @@ class Pages:
     def row(self) -> Row:
         """`GET`, `HEAD` and `OPTIONS`."""
         handlers = {"GET": self._sign, "HEAD": self._sign, "OPTIONS": self._preflight}
-        return Row(handlers, lambda app, scope: _cors(self._tokens.accounts.get(app), scope))
+        return Row(handlers, self._untried)
+
+    def _untried(self, app: str, scope: Scope) -> Headers:
+        """CORS where nobody was asked who he is: a closed service says the same of all accounts."""
+        return _cors(self._tokens.accounts.get(app) if self._open else None, scope)
 
     async def _sign(self, app: str, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        refused = self._refused(app, scope)
-        if refused is not None:
-            await refused.adding(_cors(None, scope)).send(scope, send)
+        caller = self._admit(app, scope)
+        if isinstance(caller, Answer):
+            await caller.adding(_cors(None, scope)).send(scope, send)
             return
         account = self._tokens.accounts.get(app)
         try:
@@ -58,21 +70,28 @@ class Pages:
                 raise UnknownAccount(app)
             _check_origin(account, scope)
             config = await self._tokens.js_config(app, self._url(account, scope))
-            reply = json_answer(200, config.as_dict() | await self._ticket(app, scope))
+            reply = json_answer(200, config.as_dict() | await self._ticket(app, account, scope))
+            result = "ok"
         except WxTokenError as error:
-            reply = answer_of(error)
+            reply, result = answer_of(error), error.code
+        if caller is not None:
+            self._audit.read(caller, app if account is None else account.name, JS_CONFIG_KIND, result)
         await reply.adding(self._headers(account, scope)).send(scope, send)
 
     def _headers(self, account: Account | None, scope: Scope) -> Headers:
-        """What a shared cache must know of, if it keeps what nobody may store."""
-        hangs_on_key = self._with_ticket or not self._open
-        return [*_cors(account, scope), *([(b"vary", b"authorization")] if hangs_on_key else [])]
+        """CORS, and what a shared cache must know of if it keeps what nobody may store."""
+        headers = _cors(account, scope)
+        if self._open and not self._with_ticket:
+            return headers
+        names = [value for name, value in headers if name == b"vary"]
+        others = [pair for pair in headers if pair[0] != b"vary"]
+        return [*others, (b"vary", b", ".join([*names, b"authorization"]))]
 
-    def _refused(self, app: str, scope: Scope) -> Answer | None:
-        if self._open:
-            return LONG_QUERY if len(scope["query_string"]) > LONGEST_QUERY else None
-        caller = self._door.admit(scope, JS_CONFIG, app, "js_config")
-        return caller if isinstance(caller, Answer) else None
+    def _admit(self, app: str, scope: Scope) -> Caller | Answer | None:
+        """Who asks, if that matters; or why this caller may not."""
+        if not self._open:
+            return self._door.admit(scope, JS_CONFIG, app, JS_CONFIG_KIND)
+        return LONG_QUERY if len(scope["query_string"]) > LONGEST_QUERY else None
 
     async def _preflight(self, app: str, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         allow = (
@@ -81,8 +100,7 @@ class Pages:
             (b"access-control-allow-headers", b"*"),
             (b"access-control-max-age", PREFLIGHT_S),
         )
-        cors = _cors(self._tokens.accounts.get(app), scope)
-        await Answer(204, (NO_STORE, *allow, *cors)).send(scope, send)
+        await Answer(204, (NO_STORE, *allow, *self._untried(app, scope))).send(scope, send)
 
     def _url(self, account: Account, scope: Scope) -> str:
         try:
@@ -110,10 +128,15 @@ class Pages:
             account.name,
         )
 
-    async def _ticket(self, app: str, scope: Scope) -> dict[str, Any]:
-        if not self._with_ticket or not self._door.allows(scope, READ, app):
+    async def _ticket(self, app: str, account: Account, scope: Scope) -> dict[str, Any]:
+        if not self._with_ticket:
             return {}
-        return {"jsapi_ticket": await self._tokens.jsapi_ticket(app)}
+        caller = self._door.knows(scope, READ, app, JSAPI_TICKET)
+        if caller is None:
+            return {}
+        ticket = await self._tokens.jsapi_ticket(app)
+        self._audit.read(caller, account.name, JSAPI_TICKET)
+        return {"jsapi_ticket": ticket}
 
 
 def _check_origin(account: Account, scope: Scope) -> None:

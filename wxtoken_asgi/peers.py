@@ -89,15 +89,17 @@ class Peers:
         self._met: dict[str, Peer] = {}
         self.local: set[bytes] = set()
 
-    def meet(self, client: Any) -> Peer:
+    def meet(self, scope: Mapping[str, Any]) -> Peer:
         """The peer that a scope names.
 
-        Args:
-            client: the scope's `client`.
+        One without an address is on a Unix socket, unless the server listens on an address: then the
+        connection was reset before the server asked who it is, and nobody knows.
         """
+        client = scope.get("client")
         text = client[0] if client else None
         if not text:
-            return Peer(UNIX, proxy=self._proxies.unix, unix=True)
+            unix = not _listens_on_an_address(scope.get("server"))
+            return Peer(UNIX, proxy=self._proxies.unix, unix=True) if unix else Peer("")
         if not isinstance(text, str):
             return Peer("")
         return self._met.get(text) or self._read(text)
@@ -229,6 +231,10 @@ def _port(scope: Mapping[str, Any]) -> Any:
 def lines(seen: Pairs, name: bytes) -> list[bytes]:
     """All values under a header's name, in the order in which they came."""
     return [pair[1] for pair in seen if pair[0] == name]
+
+
+def _listens_on_an_address(server: Any) -> bool:
+    return bool(server) and isinstance(server[0], str) and parse_address(server[0]) is not None
 
 
 def _stranger(peer: Peer, setting: str) -> str:

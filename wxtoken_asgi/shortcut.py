@@ -21,6 +21,8 @@ from wxtoken_asgi.peers import HTTP_1_1_OR_LATER
 
 _SPECIAL: Final = WATCHED | {b"if-none-match"}
 _REMEMBERED: Final = 1024
+_MOST_REMEMBERED: Final = 40
+"""Of a request with more headers nothing is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,8 @@ class _Passes:
     def examine(self, scope: Mapping[str, Any]) -> Pass | None:
         """Who asks, if the request is such a one."""
         host = key = None
+        if not isinstance(scope["headers"], (list, tuple)):  # it may be there to be read once
+            return None
         headers = [(name, value) for name, value in scope["headers"]]  # a copy of our own
         if len(headers) > MOST_HEADERS:
             return None
@@ -167,10 +171,10 @@ class _Passes:
             else:
                 return None
         if key is not None:
-            return self._by_key(key, scope["client"][0])
+            return self._by_key(key, scope)
         return self._plain(host, headers, scope)
 
-    def _by_key(self, key: bytes, peer: str) -> Pass | None:
+    def _by_key(self, key: bytes, scope: Mapping[str, Any]) -> Pass | None:
         digest = digest_of(key)
         found = self._access.keyed.get(digest)
         if found is None or not hmac.compare_digest(found[0].digest, digest):
@@ -178,7 +182,7 @@ class _Passes:
         until = found[0].until
         if until is not None and self._time() >= until:
             return None
-        return Pass(Caller(found[1].name, found[0].id, peer), found[1].apps)
+        return Pass(Caller(found[1].name, found[0].id, self._access.name_of(scope)), found[1].apps)
 
     def _plain(
         self, host: bytes | None, headers: list[tuple[bytes, bytes]], scope: Mapping[str, Any]
@@ -189,8 +193,9 @@ class _Passes:
             return None
         if plain.strict and (host not in self._access.local or version not in HTTP_1_1_OR_LATER):
             return None
-        passed = Pass(Caller(plain.client.name, "", peer), plain.client.apps)
-        if len(self.seen) >= _REMEMBERED:
-            self.seen.clear()
-        self.seen[peer] = _Seen(headers, version, passed)
+        passed = Pass(Caller(plain.client.name, "", self._access.name_of(scope)), plain.client.apps)
+        if len(headers) <= _MOST_REMEMBERED:
+            if len(self.seen) >= _REMEMBERED:
+                self.seen.clear()
+            self.seen[peer] = _Seen(headers, version, passed)
         return passed

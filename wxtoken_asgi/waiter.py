@@ -25,6 +25,8 @@ from wxtoken_asgi.sources import Reason
 from wxtoken_asgi.troubles import trouble
 
 MOST_WAITING: Final = 10_000
+MOST_PAGES: Final = 1_000
+"""So many of them may be pages, which anybody can open: others are not sent away because of them."""
 REST_S: Final = 1.0
 _FINAL: Final = (UpstreamRefused, BudgetSpent, NoSuchCredential, UnknownAccount)
 
@@ -46,18 +48,20 @@ class Waiter:
         self._clock = clock
         self._current = current
         self.waiting = 0
+        self._pages = 0
 
-    async def wait(self, entry: Entry, within_s: float) -> Held:
+    async def wait(self, entry: Entry, within_s: float, *, page: bool = False) -> Held:
         """The value, as soon as there is a good one.
 
         Args:
             entry: the credential.
             within_s: seconds after which the caller is told to come back.
+            page: a page waits, which anybody can open.
 
         Raises:
             WxTokenError: there is none, and why.
         """
-        with self._counted(entry):
+        with self._counted(entry, page=page):
             with anyio.move_on_after(within_s) as scope:
                 return await self._until_good(entry, scope)
             raise self._still_waiting(entry)
@@ -134,15 +138,17 @@ class Waiter:
         return NotReady(message, account=entry.account.name, retry_in=REST_S)
 
     @contextmanager
-    def _counted(self, entry: Entry) -> Iterator[None]:
-        if self.waiting >= MOST_WAITING:
-            message = f"{self.waiting} callers wait already"
+    def _counted(self, entry: Entry, *, page: bool = False) -> Iterator[None]:
+        if self.waiting >= MOST_WAITING or (page and self._pages >= MOST_PAGES):
+            message = f"{self._pages if page else self.waiting} callers wait already"
             raise TooManyWaiting(message, account=entry.account.name, retry_in=REST_S)
         self.waiting += 1
+        self._pages += page
         try:
             yield
         finally:
             self.waiting -= 1
+            self._pages -= page
 
 
 def _reason(dead: str | None, *, found: bool) -> Reason:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import stat
+import subprocess
+import sys
 import time
 import tomllib
+from threading import Thread
 
 import pytest
 
 from wxtoken_asgi.command import newkey
 from wxtoken_asgi.command.cli import main
 from wxtoken_asgi.config import load
-from wxtoken_asgi.keys import Key
+from wxtoken_asgi.keys import Key, new_key
 
 OLD = Key.of("wxk_an-old-one")
 
@@ -83,6 +88,10 @@ def test_a_lifetime_is_counted_in_days(run):
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
+        (["wxk_not-to-be-shown"], "wxtoken: NAME: client 'wxk_***': its name must not begin as a key does"),
+        (["Trusted"], "wxtoken: NAME: client Trusted: the setting trusted is called so"),
+        (["dev", "wxk_not-to-be-shown"], "wxtoken: unrecognized arguments: wxk_***; see"),
+        (["--into", "wxk_not-to-be-shown/f"], "wxtoken: wxk_***: cannot be read and written"),
         (["a b"], "wxtoken: client 'a b': name must be"),
         (["trusted"], "wxtoken: NAME: client trusted: the setting trusted is called so"),
         (
@@ -100,7 +109,9 @@ def test_a_lifetime_is_counted_in_days(run):
     ],
 )
 def test_a_wrong_command_line_makes_no_key(refused, argv, line, folder):
-    assert refused(*argv).startswith(line)
+    said = refused(*argv)
+    assert said.startswith(line)
+    assert "not-to-be-shown" not in said
     assert not list(folder.glob("f*"))
 
 
@@ -159,10 +170,17 @@ def test_nonsense_in_a_file_is_refused_and_stays(refused, folder, content, line)
 
 
 @pytest.mark.parametrize(
-    ("place", "why"), [("none/keys", "No such file or directory"), (".", "Is a directory")]
+    ("place", "why"),
+    [
+        ("none/keys", "cannot be read and written: No such file or directory"),
+        (".", "it is no regular file"),
+        ("pipe", "it is no regular file"),
+        ("/dev/null", "it is no regular file"),
+    ],
 )
-def test_a_file_that_cannot_be_had_is_refused(refused, place, why):
-    assert refused("--into", place) == f"wxtoken: {place}: cannot be read and written: {why}"
+def test_a_file_that_cannot_be_had_is_refused(refused, folder, place, why):
+    os.mkfifo(folder / "pipe")
+    assert refused("--into", place) == f"wxtoken: {place}: {why}"
 
 
 def test_what_breaks_in_the_middle_leaves_the_file_as_it_was(refused, folder, monkeypatch):
@@ -182,3 +200,93 @@ def test_a_system_without_owners_has_none_to_keep(run, folder, monkeypatch):
     monkeypatch.delattr(newkey.os, "fchown")
     run("--into", "keys")
     assert len(keys_of(folder / "keys")) == 2
+
+
+# The key comes out, or nothing changes
+
+
+class _Full(io.StringIO):
+    """A stdout that nothing can be written to."""
+
+    def __init__(self, problem):
+        super().__init__()
+        self._problem = problem
+
+    def flush(self):
+        raise self._problem
+
+
+@pytest.mark.parametrize("argv", [[], ["dev"], ["--into", "keys"]])
+@pytest.mark.parametrize(
+    ("stdout", "why"),
+    [
+        (None, "there is no stdout"),
+        (_Full(OSError(28, "No space left on device")), "No space left on device"),
+        (_Full(ValueError("I/O operation on closed file")), "stdout is closed"),
+    ],
+)
+def test_a_key_that_cannot_be_printed_ends_no_other(folder, capsys, monkeypatch, *, argv, stdout, why):
+    (folder / "keys").write_text(f"{OLD.line}\n")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert main(["key", *argv]) == 1
+    assert capsys.readouterr().err == (
+        f"wxtoken: the key could not be printed, and nothing was changed: {why}\n"
+    )
+    assert (folder / "keys").read_text() == f"{OLD.line}\n"
+    assert [file.name for file in folder.iterdir()] == ["keys"]
+
+
+def test_the_key_is_out_before_the_file_changes(folder, monkeypatch):
+    file = folder / "keys"
+    file.write_text(f"{OLD.line}\n")
+    seen = []
+    newkey.rotate(file, Key.of(new_key()), time.time(), 0, lambda: seen.append(file.read_text()))
+    assert seen == [f"{OLD.line}\n"]
+    assert OLD.line not in file.read_text()
+
+
+def _start(*argv, **more):
+    command = [sys.executable, "-m", "wxtoken_asgi.command.cli", "key", *argv]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, **more)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")  # noqa: PTH110
+def test_a_full_disk_behind_stdout_is_one_line(folder):
+    (folder / "keys").write_text(f"{OLD.line}\n")
+    with open("/dev/full", "wb") as full, _start("--into", "keys", stdout=full, cwd=folder) as process:  # noqa: PTH123
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert said.count(b"\n") == 1
+    assert (folder / "keys").read_text() == f"{OLD.line}\n"
+
+
+def test_of_several_at_once_no_key_is_lost(folder):
+    (folder / "keys").write_text(f"{OLD.line}\n")
+    processes = [_start("--into", "keys", stdout=subprocess.PIPE, cwd=folder) for _ in range(6)]
+    printed = [process.communicate(timeout=120)[0].decode().strip() for process in processes]
+    assert [process.returncode for process in processes] == [0] * 6
+    digests = {key.digest for key in keys_of(folder / "keys")}
+    assert digests == {OLD.digest, *(Key.of(key).digest for key in printed)}
+
+
+def test_whoever_comes_second_waits_for_the_first(folder):
+    file, order = folder / "keys", []
+    late = Thread(
+        target=newkey.rotate, args=(file, Key.of("two"), time.time(), 60, lambda: order.append("two"))
+    )
+
+    def ready():
+        late.start()
+        late.join(0.3)  # it would be through long before, did it not wait
+        order.append("one")
+
+    newkey.rotate(file, Key.of("one"), time.time(), 60, ready)
+    late.join(60)
+    assert order == ["one", "two"]
+    assert [key.digest for key in keys_of(file)] == [Key.of("one").digest, Key.of("two").digest]
+
+
+def test_a_system_without_locks_does_without(run, folder, monkeypatch):
+    monkeypatch.setattr(newkey.importlib.util, "find_spec", lambda _: None)
+    run("--into", "keys")
+    assert len(keys_of(folder / "keys")) == 1

@@ -132,7 +132,7 @@ def test_the_version_is_printed(capsys):
         ("--port 0", 'js_config_host = "192.0.2.1"\njs_config_port = 0\n' + STABLE, DOOR),
         (
             "--port 0",
-            'clients.dev = { networks = ["x"] }\n' + STABLE,
+            'clients.dev = { keyless = true, networks = ["x"] }\n' + STABLE,
             "wx.toml: client dev: networks: 'x' is ",
         ),
         ("--host a..b --port 0", STABLE, "host and port: cannot listen on a..b port 0: "),

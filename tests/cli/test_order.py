@@ -120,6 +120,16 @@ def test_in_a_pod_a_store_that_replicas_do_not_share_is_named(tmp_path, monkeypa
     assert all(line.startswith("store: this is Kubernetes") for line in found)
 
 
+def test_a_client_that_nobody_is_any_more_is_named(tmp_path):
+    (tmp_path / "dev.keys").write_text("")
+    path = write(tmp_path, store='"memory:"')
+    with (tmp_path / path).open("a") as file:
+        file.write('\n[clients.dev]\nkeys_file = "dev.keys"\n')
+    assert warnings(Order(path).config()) == [
+        "wx.toml: client dev: keys_file: 'dev.keys' holds no key: nobody is this client"
+    ]
+
+
 def test_workers_with_stable_accounts_need_no_shared_store(tmp_path):
     path = write(tmp_path, store='"memory:"')
     (tmp_path / path).write_text((tmp_path / path).read_text().replace('"token"', '"stable"'))

@@ -20,6 +20,7 @@ from wxtoken_asgi.command.serverlog import (
 )
 from wxtoken_asgi.errors import ConfigError
 
+KEY = "wxk_not-to-be-shown"
 TOKEN = "84_" + "Ab-_" * 34
 
 
@@ -37,6 +38,16 @@ TOKEN = "84_" + "Ab-_" * 34
         (f"/js-config/alpha?url=https://a.com/?t={TOKEN}", "/js-config/alpha?url=https://a.com/?t=..."),
         (f"/token/{TOKEN}", "/token/..."),
         ("/shop?next=/js-config/a?url=b", "/shop"),
+        (f"/token/{KEY}", "/token/wxk_***"),
+        (f"/token/{KEY.replace('_', '%5F')}", "/token/wxk_***"),
+        (
+            f"/js-config/alpha?url=https%3A%2F%2Fa.com%2F%3Fk%3D{KEY}",
+            "/js-config/alpha?url=https%3A%2F%2Fa.com%2F%3Fk%3Dwxk_***",
+        ),
+        (
+            "/js-config/alpha?url=https%3A%2F%2Fa.com%3Fsecret%3Dabc",
+            "/js-config/alpha?url=https%3A%2F%2Fa.com%3Fsecret%3D***",
+        ),
     ],
 )
 def test_an_access_line_keeps_no_query_but_the_url_of_js_config(path, shown):
@@ -84,6 +95,21 @@ def test_our_own_lines_are_shown_and_urls_of_the_http_client_are_not(loggers):
     assert logging.getLogger("wxtoken_asgi").isEnabledFor(logging.DEBUG)
     assert not logging.getLogger("httpx").isEnabledFor(logging.INFO)
     assert not logging.getLogger("httpcore").isEnabledFor(logging.DEBUG)
+
+
+def test_no_handler_writes_a_key_or_a_secret_that_some_logger_was_given(loggers, capsys):
+    logging.config.dictConfig(log_config("debug", "stdout"))
+    line = ("127.0.0.1:1", "GET", f"/token/{KEY}?k={KEY}", "1.1", 200)
+    logging.getLogger("uvicorn.access").info('%s - "%s %s HTTP/%s" %d', *line)
+    logging.getLogger("uvicorn.error").warning("Authorization: Bearer not-to-be-shown at all")
+    logging.getLogger("wxtoken_asgi").warning("secret: not-to-be-shown")
+    tell(f'{{"account": "{KEY}", "key": "0123456789ab"}}')
+    out, err = capsys.readouterr()
+    assert "not-to-be-shown" not in out + err
+    assert "GET /token/wxk_*** HTTP/1.1" in out
+    assert '{"account": "wxk_***", "key": "0123456789ab"}' in out
+    assert "Authorization: Bearer ***\n" in err
+    assert "secret: ***\n" in err
 
 
 # Audit records

@@ -13,6 +13,7 @@ PAGES: Final = (
     ROOT / "README.md",
     ROOT / "README.zh-CN.md",
     ROOT / "CHANGELOG.md",
+    ROOT / "SECURITY.md",
     *sorted(DOCS.rglob("*.md")),
 )
 TWINS: Final = (

@@ -13,6 +13,7 @@ from docs_wechat import APPID, SECRET, awaits_at_its_top, served
 
 from wxtoken_asgi import Account, ConfigError, TokenManager, WxTokenMiddleware
 from wxtoken_asgi.config import Config, load
+from wxtoken_asgi.keys import Key, new_key
 
 PYTHON = all_blocks("python")
 STORES = [block for block in PYTHON if "(StoreContract)" in block.text]
@@ -107,6 +108,8 @@ def test_the_script_that_moves_between_stores_saves_the_fetch(play, tmp_path):
 def test_a_configuration_of_the_pages_loads(tmp_path, block):
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "test").write_text("s3\n")
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "shop-web").write_text(f"{Key.of(new_key()).line}\n")
     path = tmp_path / "wxtoken.toml"
     path.write_text(block.text, encoding="utf-8")
     config = load(str(path), environ=ENVIRON)

@@ -13,11 +13,14 @@ import anyio
 from starlette._utils import get_route_path
 
 from wxtoken_asgi import Account, WxTokenMiddleware
-from wxtoken_asgi.access import Access
+from wxtoken_asgi.access import Access, Refused
+from wxtoken_asgi.clients import READ, REFRESH
+from wxtoken_asgi.door import LONGEST_QUERY
 from wxtoken_asgi.hooks import TokenEvent
 
 from .backends import in_virtual_time
 from .chance import often
+from .headers import CLIENTS
 from .requests import Asked, asked
 from .tally import UNDOCUMENTED, BrokenError, Target, must
 from support.center import scope_of
@@ -104,7 +107,9 @@ class Service:
             "trusted": rng.choice((("127.0.0.0/8", "::1"), ("127.0.0.0/8", "10.0.0.0/8"))),
             "trusted_proxies": rng.choice(((), ("192.0.2.1",))),
             "hosts": rng.choice(((), ("tokens.lan",))),
+            "clients": rng.choice(((), CLIENTS)),
         }
+        self.pages_open = often(rng, 0.7)
         self.with_ticket = often(rng, 0.3)
         self.tokens = self.world.manager(*self._accounts(), on_token=self._hear, on_ticket=self._hear)
         self.app = WxTokenMiddleware(
@@ -112,9 +117,10 @@ class Service:
             self.tokens,
             prefix=self.prefix,
             js_config_ticket=self.with_ticket,
+            js_config_open=self.pages_open,
             **self.rules,
         )
-        self._reference = Access(**self.rules)
+        self._reference = Access(**self.rules, accounts=self.tokens.accounts)
         self._calls: dict[int, Done] = {}
 
     def _accounts(self) -> list[Account]:
@@ -234,7 +240,7 @@ class Service:
             self._live(request, done, given)
 
     def _trust(self, request: Asked, done: Done, given: tuple[object, ...]) -> None:
-        refused = self._reference.refusal(request.scope)
+        refused = self._refused(request, done)
         said = done.body + b"".join(value for _, value in done.headers)
         told = [value for value in (*SECRETS.values(), *self.values) if value.encode() in said]
         must(not told or not refused, "a stranger hears no secret", *given)
@@ -243,8 +249,19 @@ class Service:
             return
         cors = [name for name, _ in done.headers if name.startswith(b"access-control")]
         must(not cors, "no page reads tokens", *given)
-        must((done.status == 403) == bool(refused) or done.status == 405, "403 is for strangers", *given)
+        strangers = {401, 403, 414, 429, 431}
+        must(
+            (done.status in strangers) == refused or done.status in {405, 429}, "401 is for strangers", *given
+        )
         must(not refused or not done.heard, "a stranger's body is not read", *given)
+
+    def _refused(self, request: Asked, done: Done) -> bool:
+        """Whether the rules, asked beside the service, have nothing for this caller."""
+        judged = self._reference.judge(request.scope)
+        if isinstance(judged, Refused) or len(request.scope["query_string"]) > LONGEST_QUERY:
+            return True
+        right = REFRESH if request.scope["method"] == "PUT" else READ
+        return isinstance(judged.allows(right, done.app), Refused)
 
     def _in_time(self, method: str, done: Done, given: tuple[object, ...]) -> None:
         """Whoever reads where no loop runs may renew what is due, and then wait for a first value."""

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wxtoken_asgi import answers, endpoints, jssdk, policy, sources
-from wxtoken_asgi.access import Access, _Peer
+from wxtoken_asgi import access, answers, door, endpoints, jssdk, policy, sources
+from wxtoken_asgi.callers import Caller
 from wxtoken_asgi.config import assembly
+from wxtoken_asgi.peers import Peers
 
 from .tally import BrokenError, Tally, Target, must, run
 from .targets import TARGETS, carry_out, quiet
@@ -90,26 +91,27 @@ def test_the_command_prints_a_table():
 # it would notice
 
 
-def everybody(self, address):
-    return _Peer(str(address), direct=True)
+def everybody(*_, **__):
+    return None
 
 
 BREAKS = [
     ("policy", policy, "margin", lambda life: -1.0, "broken"),
     ("policy", policy, "wait_after", lambda met, rules, draw: 2.0 * draw / (met.attempts % 7 + 1), "broken"),
-    ("headers", Access, "_judge", everybody, "broken"),
-    ("headers", Access, "_proxy_refusal", lambda self, peer, chains: None, "broken"),
+    ("headers", Peers, "refusal", everybody, "broken"),
+    ("headers", Peers, "_proxy_refusal", everybody, "broken"),
+    ("headers", access, "sent_key", everybody, "broken"),
     ("parsers", jssdk, "host_allowed", lambda url, domains: True, "broken"),
     ("parsers", endpoints, "_matches", lambda header, etag: header[1], "crash"),
-    ("http", endpoints.Endpoints, "trusts", lambda self, scope: True, "broken"),
+    ("http", door.Door, "admit", lambda *_: Caller("trusted"), "broken"),
     (
         "http",
-        endpoints,
-        "NOT_ALLOWED",
-        answers.error_answer(403, "no", "not allowed from here"),
+        door,
+        "_ANSWERS",
+        dict.fromkeys(door._ANSWERS, answers.error_answer(403, "no", "not allowed from here")),
         "undocumented",
     ),
-    ("http", endpoints, "NOT_ALLOWED", None, "crash"),
+    ("http", door, "_ANSWERS", {}, "crash"),
     ("answers", sources, "_is_word", lambda value: True, "broken"),
     ("answers", sources, "LONGEST_LIFE_S", float("inf"), "broken"),
     ("wechat", policy, "wait_after", lambda met, rules, draw: 10_000.0, "broken"),

@@ -246,6 +246,8 @@ class Watch:
             return
         if any(now - wiped < 2 * HEARD_S for wiped in shelf.wiped):
             return
+        if now - shelf.lost.get(teller.process, float("-inf")) < HEARD_S:
+            return  # it had to go on without the store for a moment
         for worker in self.world.workers:
             if worker is teller or not worker.up or now - worker.disturbed < HEARD_S:
                 continue

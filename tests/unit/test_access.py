@@ -411,7 +411,7 @@ def test_a_wrong_host_stops_the_start_with_one_line(entry, message):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("10.0.0.1", "must be a list, such as ['10.0.0.1'], not a string"),
+        ("10.0.0.1", "must be a list of strings, not str"),
         (None, "must be a list of strings, not NoneType"),
         ({"10.0.0.1": 1}, "must be a list of strings, not dict"),
         ([1], "must be a list of strings; int is none"),

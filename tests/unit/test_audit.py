@@ -347,7 +347,19 @@ def test_each_address_has_its_own_twenty(audit, heard):
     assert heard.take() == []
 
 
-def test_beyond_a_thousand_addresses_the_further_ones_are_counted_together(audit, heard):
+def test_no_more_than_a_thousand_refusals_a_minute_are_told_one_by_one(audit, heard):
+    for number in range(60):
+        for _ in range(19):
+            _refuse(audit, Caller(address=f"10.0.0.{number}"))
+    assert len(heard.take()) == 1000
+    audit.flush()
+    folded = heard.take()
+    assert sum(one["count"] for one in folded) == 60 * 19 - 1000
+    assert len(folded) == 8
+
+
+def test_beyond_a_thousand_addresses_the_further_ones_are_counted_together(audit, heard, monkeypatch):
+    monkeypatch.setattr("wxtoken_asgi.audit.MOST_SINGLE", 10_000)
     _refuse(audit, Caller())  # somebody without an address is one of them
     for number in range(999):
         _refuse(audit, Caller(address=f"10.0.{number // 256}.{number % 256}"))

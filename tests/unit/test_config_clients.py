@@ -18,6 +18,7 @@ LINE, NEXT = Key.of(KEY).line, Key.of(OTHER).line
 SHOP = '[accounts.shop]\nappid = "wx01"\nsecret = "s"\n'
 DEV = f'[clients.dev]\nkeys = ["{LINE}"]\n'
 NO_LINE = "a key must be a line that `wxtoken key` prints, 'sha256:...'"
+MISSING = "keys, keys_file or keyless = true is missing"
 ITSELF = f"{NO_LINE}; that is the key itself: write what stands beside it"
 
 
@@ -82,16 +83,33 @@ def test_one_line_is_enough(read):
 def test_what_is_left_out_is_as_the_table_says(read):
     (dev,) = read(DEV)
     for row in CLIENT.values():
-        if row.default is not None:
+        if row.default is not None and row.name != "keyless":
             assert getattr(dev, row.name) == row.default, row.name
 
 
-def test_networks_are_enough(read):
-    assert read('clients.lan = { networks = ["10.1.0.0/16"] }') == (Client("lan", networks=("10.1.0.0/16",)),)
+def test_networks_are_enough_for_a_client_that_is_said_to_have_no_key(read):
+    lan = Client("lan", networks=("10.1.0.0/16",))
+    assert lan.keys is None
+    assert read('clients.lan = { keyless = true, networks = ["10.1.0.0/16"] }') == (lan,)
+
+
+def test_a_line_with_keys_that_is_lost_opens_nothing(read, refused):
+    rest = 'networks = ["10.1.0.0/16"]'
+    assert read(f"{DEV}{rest}")[0].keys == (LINE,)
+    assert refused(f"[clients.dev]\n{rest}") == f"wx.toml: client dev: {MISSING}"
+
+
+@pytest.mark.parametrize("more", ["", 'networks = ["0.0.0.0/0"]', "keyless = false"])
+def test_a_client_whose_keys_are_all_revoked_is_there_and_nobody_is_it(read, caplog, more):
+    (dev,) = read(f"[clients.dev]\nkeys = []\n{more}")
+    assert dev.keys == ()
+    assert read(f"{DEV}{more}", WXTOKEN_CLIENTS__DEV__KEYS="")[0].keys == ()
+    assert caplog.messages == []
 
 
 VARIABLES = {
     "keys": (f"{NEXT} until 2027-01-31,{Key.of('third').line}", 2),
+    # keyless is another matter: it excludes keys
     "accounts": ("shop", 1),
     "may": ("read, call", 2),
     "networks": ('["10.1.0.0/16", "unix"]', 2),
@@ -99,7 +117,7 @@ VARIABLES = {
 
 
 def test_the_table_of_variables_is_complete():
-    assert set(VARIABLES) == set(CLIENT) - {"keys_file"}
+    assert set(VARIABLES) == set(CLIENT) - {"keys_file", "keyless"}
 
 
 @pytest.mark.parametrize("name", VARIABLES)
@@ -114,9 +132,14 @@ def test_the_environment_alone_makes_a_client(folder):
     assert load(environ={"WXTOKEN_CLIENTS__DEV__KEYS": LINE}).clients == (Client("dev", (LINE,)),)
 
 
+def test_the_environment_alone_makes_a_client_that_has_no_key(folder):
+    environ = {"WXTOKEN_CLIENTS__LAN__KEYLESS": "true", "WXTOKEN_CLIENTS__LAN__NETWORKS": "::1"}
+    assert load(environ=environ).clients == (Client("lan", networks=("::1",)),)
+
+
 def test_included_files_may_hold_clients(read, folder):
     (folder / "more.toml").write_text(DEV)
-    (folder / "lan.toml").write_text('clients.lan = { networks = ["::1"] }')
+    (folder / "lan.toml").write_text('clients.lan = { keyless = true, networks = ["::1"] }')
     clients = read(f'include = ["more.toml", "lan.toml"]\nclients.first = {{ keys = ["{NEXT}"] }}')
     assert [client.name for client in clients] == ["first", "dev", "lan"]
 
@@ -172,15 +195,26 @@ def test_a_file_without_right_keys_is_refused(refused, folder, name, message):
 
 
 @pytest.mark.parametrize("content", ["", "\n", "# keys will come\n"])
-def test_an_empty_file_is_refused_for_without_keys_networks_would_be_enough(refused, folder, content):
+def test_of_an_empty_file_nobody_is_the_client_and_the_log_says_so_once(read, folder, caplog, content):
     (folder / "keys").write_text(content)
-    said = refused('clients.dev = { keys_file = "keys", networks = ["0.0.0.0/0"] }')
-    assert said == "wx.toml: client dev: keys_file: nothing stands there"
+    (dev,) = read('clients.dev = { keys_file = "keys", networks = ["0.0.0.0/0"] }')
+    assert dev.keys == ()
+    assert caplog.messages == ["wx.toml: client dev: keys_file: 'keys' holds no key: nobody is this client"]
+
+
+def test_whoever_remembers_the_files_tells_of_their_notes(folder, caplog):
+    (folder / "keys").write_text("")
+    (folder / "wx.toml").write_text('clients.dev = { keys_file = "keys" }')
+    config = load("wx.toml", environ={}, files=Files())
+    assert [note.partition(" holds")[0] for note in config.notes] == [
+        "wx.toml: client dev: keys_file: 'keys'"
+    ]
+    assert caplog.messages == []
 
 
 # What is refused
 
-EMPTY = "keys must be a list with one at least; leave it out where networks are enough"
+ONE = "must be a list with one entry at least; left out it means"
 
 
 @pytest.mark.parametrize(
@@ -190,7 +224,11 @@ EMPTY = "keys must be a list with one at least; leave it out where networks are 
         (f'keys = ["{KEY}"]', f"keys: {ITSELF}"),
         ('keys = ["sha256:00"]', f"keys: {NO_LINE}"),
         (f'keys = ["{LINE} until soon"]', "keys: until 'soon' is no date such as 2027-01-31 or"),
-        ('keys = []\nnetworks = ["::1"]', EMPTY),
+        (f'keyless = true\nkeys = ["{LINE}"]', "keyless: it excludes keys and keys_file"),
+        ("keyless = true\nkeys = []", "keyless: it excludes keys and keys_file"),
+        ("keyless = true", "keyless: it needs networks by which the client is known"),
+        ('keyless = false\nnetworks = ["::1"]', "keyless: if it is false there must be keys or keys_file"),
+        ("keyless = 1", "keyless must be true or false, not a whole number"),
         (f'keys = ["{LINE}"]\nkeys_file = "x"', "keys and keys_file exclude each other"),
         ("keys_file = 1", "keys_file must be text in quotes, not a whole number"),
         ('keys_file = ""', "keys_file must be something, not empty, on one line"),
@@ -199,10 +237,16 @@ EMPTY = "keys must be a list with one at least; leave it out where networks are 
         (f'keys = ["{LINE}"]\naccounts = ["wx99"]', "accounts: 'wx99' is no account"),
         (f'keys = ["{LINE}"]\nmay = ["write"]', "may: 'write' is none of read, refresh, call, operate"),
         ("may = 1", "may must be a list of texts, not a whole number"),
-        ('networks = ["::1/200"]', "networks: '::1/200' is no address or network"),
+        (f'keys = ["{LINE}"]\naccounts = ["{KEY}"]', "accounts: 'wxk_***' is no account"),
+        (f'keys = ["{LINE}"]\nmay = ["{KEY}"]', "may: 'wxk_***' is none of read"),
+        (f'keys = ["{LINE}"]\nnetworks = ["{KEY}"]', "networks: 'wxk_***' is no address or network"),
+        (f'"{KEY}" = 1', "wxk_*** is no setting"),
+        (f'keys = ["{LINE}"]\naccounts = []', f"accounts {ONE}: all, not []"),
+        (f'keys = ["{LINE}"]\nmay = []', f"may {ONE}: read, refresh and js-config, not []"),
+        (f'keys = ["{LINE}"]\nnetworks = []', f"networks {ONE}: from anywhere, with a key, not []"),
+        ('keyless = true\nnetworks = ["::1/200"]', "networks: '::1/200' is no address or network"),
         ("networks = true", "networks must be a list of texts, not true or false"),
-        ("networks = []", "it needs keys, or networks by which it is known"),
-        ("", "keys, keys_file or networks is missing"),
+        ("", MISSING),
         ('network = ["::1"]', "network is no setting; did you mean networks?"),
         ("trustIp = []", "trustIp is no setting"),
     ],
@@ -245,6 +289,21 @@ def test_a_setting_of_a_client_at_the_top_or_in_an_account_s_table_is_refused(re
             "client trusted: the setting trusted is called so; choose another name",
         ),
         (
+            f'clients.Trusted = {{ keys = ["{LINE}"] }}',
+            "client Trusted: the setting trusted is called so; choose another name",
+        ),
+        (
+            f'{DEV}[clients.Dev]\nkeys = ["{NEXT}"]',
+            "client Dev: its name differs from that of client dev in letter case only",
+        ),
+        (
+            f'clients.{KEY} = {{ keys = ["{LINE}"] }}',
+            "client 'wxk_***': its name must not begin as a key does",
+        ),
+        (f'clients.{KEY}.kys = ["{LINE}"]', "client wxk_***: kys is no setting"),
+        (f"clients.{KEY} = 1", "client wxk_***: must be a table, [clients.NAME]"),
+        (f"[clients.{KEY}]\n[clients.{KEY}]", "no TOML: Cannot declare ('clients', 'wxk_***') twice"),
+        (
             f'{DEV}[clients.two]\nkeys = ["{NEXT}", "{LINE} until 2027-01-31"]',
             f"client two: keys: {Key.of(KEY).id} is a key of client dev already",
         ),
@@ -269,14 +328,19 @@ def test_a_client_in_two_files_is_refused(refused, folder):
     [
         ("WXTOKEN_CLIENTS__DEV__KEYS", KEY, f": client dev: keys: {ITSELF}"),
         ("WXTOKEN_CLIENTS__DEV__KEYS", f"[{KEY}]", ": client dev: keys must be a list of texts"),
-        ("WXTOKEN_CLIENTS__DEV__KEYS", "", f": client dev: {EMPTY}"),
+        ("WXTOKEN_CLIENTS__DEV__KEYLESS", "yes", ": client dev: keyless: it excludes keys and keys_file"),
+        ("WXTOKEN_CLIENTS__DEV__ACCOUNTS", "", f": client dev: accounts {ONE}: all, not []"),
+        ("WXTOKEN_CLIENTS__DEV__MAY", " , ", f": client dev: may {ONE}: read, refresh and js-config, not []"),
+        ("WXTOKEN_CLIENTS__DEV__NETWORKS", "[]", f": client dev: networks {ONE}: from anywhere, with a key"),
+        ("WXTOKEN_CLIENTS__DEV__KEYLESS", KEY, ": client dev: keyless must be true or false, not 'wxk_***'"),
+        ("WXTOKEN_CLIENTS__DEVV__NETWORKS", "::1", f": client devv: {MISSING}; did you mean client dev?"),
         (
             "WXTOKEN_CLIENTS__DEV__KEYS_FILE",
             "none",
             ": client dev: keys_file: 'none' cannot be read: No such",
         ),
         ("WXTOKEN_CLIENTS__DEV__ACCOUNTS", "shop", ": client dev: accounts: 'shop' is no account"),
-        ("WXTOKEN_CLIENTS__DEVV__MAY", "read", ": client devv: keys, keys_file or networks is missing; did"),
+        ("WXTOKEN_CLIENTS__DEVV__MAY", "read", f": client devv: {MISSING}; did you mean client dev?"),
         ("WXTOKEN_CLIENTS__DEV__KEY", "x", ": client dev: key is no setting; did you mean keys?"),
         ("WXTOKEN_CLIENTS__DEV", "x", ": write WXTOKEN_CLIENTS__NAME__SETTING, with two underscores before"),
         ("WXTOKEN_CLIENT_DEV_KEYS", "x", " is no setting; write WXTOKEN_CLIENTS__NAME__SETTING, with two"),
@@ -284,6 +348,18 @@ def test_a_client_in_two_files_is_refused(refused, folder):
 )
 def test_a_wrong_variable_is_named(refused, variable, text, message):
     assert refused(DEV, **{variable: text}).startswith(f"{variable}{message}")
+
+
+def test_a_key_in_a_variable_s_name_is_not_repeated(refused):
+    name = f"WXTOKEN_CLIENTS__{KEY.replace('-', '_').upper()}__KEYS"
+    said = refused("", **{name: LINE})
+    assert said == "WXTOKEN_CLIENTS__wxk_***: client 'wxk_***': its name must not begin as a key does"
+    assert refused("", **{f"WXTOKEN_{KEY}": "x"}) == "WXTOKEN_wxk_*** is no setting"
+
+
+def test_a_close_name_is_found_whatever_its_letter_case(refused):
+    text = f'clients.SHOP-WEB = {{ keys = ["{LINE}"] }}'
+    assert refused(text, WXTOKEN_CLIENTS__SHOPWEB__MAY="read").endswith("; did you mean client SHOP-WEB?")
 
 
 def test_a_variable_that_fits_two_clients_is_refused(refused):

@@ -199,6 +199,28 @@ def test_a_check_refuses_what_would_not_work_with_what_stays(place):
         live.read()
 
 
+@pytest.mark.parametrize("polls", [True, False])
+def test_an_emptied_file_of_keys_revokes_the_last_one_and_is_told_of_once(place, caplog, polls):
+    (place / "dev.keys").write_text(f"{Key.of(new_key()).line}\n")
+    write(place, '[clients.dev]\nkeys_file = "dev.keys"')
+    live = LiveConfig(lambda files: load(path(place), environ={}, files=files), polls=polls)
+    (place / "dev.keys").write_text("# none any more\n")
+    for _ in range(2):
+        live.config = live.read()
+    assert live.config.clients[0].keys == ()
+    told = [line for line in caplog.messages if "'dev.keys' holds no key: nobody is this client" in line]
+    assert caplog.messages == told
+    assert len(told) == polls, "of several workers the parent tells of it"
+
+
+def test_a_file_of_keys_that_is_empty_at_the_start_is_told_of(place, caplog):
+    (place / "dev.keys").write_text("")
+    write(place, '[clients.dev]\nkeys_file = "dev.keys"')
+    assert follow(path(place), environ={}).config.clients[0].keys == ()
+    [line] = caplog.messages
+    assert line.endswith("client dev: keys_file: 'dev.keys' holds no key: nobody is this client")
+
+
 def test_files_that_are_wrong_at_the_start_are_an_error_unless_there_is_a_last_configuration(place, caplog):
     last = follow(path(place), environ={}).config
     write(place, "x = ")

@@ -8,8 +8,10 @@ import pytest
 
 from wxtoken_asgi import ConfigError
 from wxtoken_asgi.clients import RIGHTS, Client, trusted_client
-from wxtoken_asgi.keys import MARK, Key, digest_of, new_key, sent_key
+from wxtoken_asgi.keys import MARK, Key, digest_of, hide, new_key, sent_key, shown
+from wxtoken_asgi.networks import Networks
 
+SLIP = "wxk_not-to-be-shown"
 LINE = "sha256:" + "ab" * 32
 
 
@@ -50,7 +52,14 @@ def test_an_end_is_a_day_in_utc_or_a_time_with_its_zone(text, until):
         (LINE + " ", "a line that"),
         ("wxk_something-secret", "that is the key itself"),
         (LINE + " until tomorrow", "'tomorrow' is no date"),
-        (LINE + " until 2027-01-31T12:00:00", "needs a time zone"),
+        (LINE + " until 2027-01-31T12:00:00", "'2027-01-31T12:00:00' needs a time zone"),
+        (LINE + " until 2027-01-31t12:00", "needs a time zone"),
+        (LINE + " until 20270131", "needs a time zone"),
+        (LINE + " until 2027-W04-7", "needs a time zone"),
+        (LINE + " until 9999-12-31T23:59:59-14:00", "no time from the year 1 to 9999"),
+        (LINE + " until 0001-01-01T00:00:00+14:00", "no time from the year 1 to 9999"),
+        (LINE + " until wxk_something-secret", "until 'wxk_\\*\\*\\*' is no date"),
+        ("my-WXK%5fsomething-secret", "that is the key itself"),
     ],
 )
 def test_what_is_no_key_s_line_is_refused_and_not_repeated_where_it_may_be_the_key(line, words):
@@ -104,10 +113,50 @@ def test_a_client_says_what_it_is_and_no_key():
             "client crm: may: 'write' is none of read, refresh, call, operate, js-config",
         ),
         ({"networks": ["10.0.0.1/8"]}, "client crm: networks: '10.0.0.1/8' has host bits set"),
-        ({"keys": []}, "client crm: it needs keys, or networks"),
+        ({"keys": None}, "client crm: it needs keys, or networks"),
+        ({"keys": SLIP}, "client crm: keys: must be a list of strings, not str"),
+        ({"networks": SLIP}, "client crm: networks: must be a list of strings, not str"),
+        ({"networks": [SLIP]}, "client crm: networks: 'wxk_***' is no address or network"),
+        ({"may": [SLIP]}, "client crm: may: 'wxk_***' is none of read"),
+        ({"name": SLIP}, "client 'wxk_***': name must not begin as a key does"),
+        ({"name": f"a {SLIP}"}, "client 'wxk_***': name must be"),
+        ({"name": SLIP.upper()}, "client 'wxk_***': name must not begin as a key does"),
+        ({"name": "Trusted"}, "client Trusted: the setting trusted is called so; choose another name"),
     ],
 )
 def test_a_wrong_client_is_refused_by_name_and_field(options, words):
     options = {"name": "crm", "keys": [LINE]} | options
-    with pytest.raises(ConfigError, match=re.escape(words)):
+    with pytest.raises(ConfigError, match=re.escape(words)) as caught:
         Client(**options)
+    assert "not-to-be-shown" not in str(caught.value).lower()
+
+
+def test_a_client_without_keys_is_another_than_one_whose_keys_are_all_revoked():
+    assert Client("lan", networks=["::1"]).keys is None
+    assert Client("crm", keys=[]).keys == ()
+    assert Client("crm", keys=(), networks=["::1"]).known_keys == ()
+
+
+# what messages show
+
+
+@pytest.mark.parametrize(
+    "text",
+    [SLIP, f"x{SLIP}", f"http://h/?k={SLIP}", SLIP.upper(), "wxk%5Fnot-to-be-shown", f"{'x' * 80}{SLIP}"],
+)
+def test_of_a_value_with_a_key_in_it_nothing_is_shown(text):
+    assert shown(text) == shown([text]) == "'wxk_***'"
+    assert "not-to-be-shown" not in hide(f"see {text}, and {text}").lower()
+
+
+def test_a_value_without_a_key_is_shown_as_far_as_a_line_has_room():
+    assert shown("wxk") == "'wxk'"
+    assert shown("x" * 100) == f"'{'x' * 56}..."
+    assert hide("names begin with 'wxk_'") == "names begin with 'wxk_'"
+    assert hide(hide(f"a {SLIP} b")) == "a wxk_*** b"
+
+
+def test_a_key_among_addresses_is_not_shown():
+    for entry in (SLIP, f"::1/{SLIP}", f"{SLIP}/8"):
+        with pytest.raises(ConfigError, match=r"^trusted: 'wxk_\*\*\*' is no address or network$"):
+            Networks.parse("trusted", [entry])
