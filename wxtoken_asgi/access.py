@@ -275,7 +275,7 @@ def _counted_as(name: str) -> str:
 def _checked(clients: Sequence[Client]) -> Sequence[Client]:
     if not isinstance(clients, (list, tuple)) or not all(isinstance(client, Client) for client in clients):
         raise ConfigError("clients: must be a list of Client objects")
-    names = [client.name for client in clients]
+    names = [client.name.casefold() for client in clients]
     for name in names:
         if name == TRUSTED:
             msg = f"client {TRUSTED}: this name stands for the setting trusted; choose another"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from wxtoken_asgi.errors import ConfigError
-from wxtoken_asgi.keys import Key
+from wxtoken_asgi.keys import MARK, Key, shown
 from wxtoken_asgi.networks import Networks, words
 
 READ: Final = "read"
@@ -21,6 +21,7 @@ RIGHTS: Final = (READ, REFRESH, CALL, OPERATE, JS_CONFIG)
 TRUSTED: Final = "trusted"
 """The client that the setting `trusted` is short for."""
 
+_LISTS: Final = ("keys", "accounts", "may", "networks")
 _NAME: Final = re.compile(r"[\w.-]{1,64}")
 
 
@@ -29,52 +30,63 @@ class Client:
     """A program, or a group of programs, that may ask.
 
     Args:
-        name: what logs call it: 1-64 letters, digits, `_`, `-`, `.`.
+        name: what logs call it: 1-64 letters, digits, `_`, `-`, `.`. Neither `trusted` in any letter case
+            nor what begins as a key does.
         keys: what `wxtoken key` printed beside its keys, `sha256:...`, perhaps with `until` and a date. Any
-            of them will do, so a new one can be in use before the old one ends. Without any, whoever comes
-            from its networks is this client.
+            of them will do, so a new one can be in use before the old one ends. None: whoever comes from its
+            networks is this client. Empty: nobody is, for its keys are all revoked.
         accounts: names or appids of the accounts that it may use; empty: all.
         may: what it may do: `read` tokens and tickets, `refresh` them, `call` WeChat through the gateway,
             `operate` (see how the service is), ask for a `js-config`.
-        networks: where it must come from; empty: from anywhere, if it has a key.
+        networks: where it must come from; empty: from anywhere, with a key.
 
     Raises:
         ConfigError: a value is wrong; the message names the client and the field.
     """
 
     name: str
-    keys: tuple[str, ...] = ()
+    keys: tuple[str, ...] | None = None
     accounts: tuple[str, ...] = ()
     may: tuple[str, ...] = (READ, REFRESH, JS_CONFIG)
     networks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or not self.name.strip("."):
-            msg = f"client {self.name!r}: name must be 1-64 letters, digits, '_', '-' or '.'"
-            raise ConfigError(msg)
-        for field in ("keys", "accounts", "may", "networks"):
-            object.__setattr__(
-                self, field, tuple(words(f"client {self.name}: {field}", getattr(self, field)))
-            )
+        _check_name(self.name)
+        fields = ("accounts", "may", "networks") if self.keys is None else _LISTS
+        for field in fields:
+            listed = words(f"client {self.name}: {field}", getattr(self, field))
+            object.__setattr__(self, field, tuple(listed))
         _ = self.known_keys, self.known_networks
         for right in self.may:
             if right not in RIGHTS:
-                msg = f"client {self.name}: may: {right[:40]!r} is none of {', '.join(RIGHTS)}"
+                msg = f"client {self.name}: may: {shown(right)} is none of {', '.join(RIGHTS)}"
                 raise ConfigError(msg)
-        if not self.keys and not self.networks and self.name != TRUSTED:
+        if self.keys is None and not self.networks and self.name != TRUSTED:
             msg = f"client {self.name}: it needs keys, or networks by which it is known"
             raise ConfigError(msg)
 
     @property
     def known_keys(self) -> tuple[Key, ...]:
         """Its keys, read."""
-        return tuple(Key.parse(f"client {self.name}: keys", line) for line in self.keys)
+        return tuple(Key.parse(f"client {self.name}: keys", line) for line in self.keys or ())
 
     @property
     def known_networks(self) -> Networks:
         """Its networks, read."""
         field = TRUSTED if self.name == TRUSTED else f"client {self.name}: networks"
         return Networks.parse(field, self.networks)
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or not name.strip("."):
+        msg = f"client {shown(name)}: name must be 1-64 letters, digits, '_', '-' or '.'"
+    elif name.casefold().startswith(MARK):
+        msg = f"client {shown(name)}: name must not begin as a key does"
+    elif name != TRUSTED and name.casefold() == TRUSTED:
+        msg = f"client {name}: the setting trusted is called so; choose another name"
+    else:
+        return
+    raise ConfigError(msg)
 
 
 def trusted_client(networks: Iterable[str]) -> Client:

@@ -22,9 +22,7 @@ from wxtoken_asgi.routes import Handler, Row
 from wxtoken_asgi.shortcut import Shortcut
 
 OK: Final = json_answer(200, {"message": "ok"})
-BAD_FORMAT_CODE: Final = "bad_format"
-BAD_FORMAT: Final = error_answer(400, BAD_FORMAT_CODE, "format must be 'text' or 'json'")
-INTERNAL_ERROR: Final = error_answer(500, "internal_error", "something went wrong here")
+BAD_FORMAT: Final = error_answer(400, "bad_format", "format must be 'text' or 'json'")
 NOT_READY: Final = error_answer(503, "not_ready", "not ready", retry_in=1.0)
 APPLIED: Final = ((b"preference-applied", b"return=representation"),)
 
@@ -110,7 +108,7 @@ class Endpoints:
             reply = self._value(entry, held, scope)
         except WxTokenError as error:
             reply, result = answer_of(error), error.code
-        self._audit.read(caller, account, kind, BAD_FORMAT_CODE if reply is BAD_FORMAT else result)
+        self._audit.read(caller, account, kind, _result(reply, result))
         await reply.send(scope, send)
 
     def _value(self, entry: Entry, held: Held, scope: Scope) -> Answer:
@@ -159,12 +157,12 @@ class Endpoints:
 
     async def _renewed(self, app: str, kind: str, scope: Scope, receive: Receive, told: _Told) -> Answer:
         """Refresh, and remember what came of it for the records."""
-        reply, told.result = INTERNAL_ERROR, "cancelled"
+        told.result = "cancelled"
         try:
             told.account = self._tokens.entry(app, kind).account.name
             told.dead = await read_report(receive, self._tokens.entry(app, kind).kind.field)
-            reply, told.result = await self._refreshed(app, kind, scope, told.dead), "ok"
-            told.result = BAD_FORMAT_CODE if reply is BAD_FORMAT else "ok"
+            reply = await self._refreshed(app, kind, scope, told.dead)
+            told.result = _result(reply, "ok")
         except WxTokenError as error:
             reply, told.result = answer_of(error), error.code
         except BadBodyError as error:
@@ -204,6 +202,11 @@ class Endpoints:
         """`{prefix}/health/ready`: every credential was tried once, and the service is not shutting down."""
         reply = json_answer(200, {"status": "ok"}) if self._tokens.ready else NOT_READY
         await reply.send(scope, send)
+
+
+def _result(reply: Answer, result: str) -> str:
+    """What records call an answer."""
+    return "bad_format" if reply is BAD_FORMAT else result
 
 
 def _form(query: bytes) -> str | None:

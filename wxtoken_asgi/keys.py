@@ -16,13 +16,40 @@ MARK: Final = "wxk_"
 
 RANDOM_BYTES: Final = 32
 _KEY: Final = re.compile(rb"[A-Za-z0-9_.~+/=-]{1,256}")
+_MARKED: Final = re.compile(r"wxk(?:_|%(?:25)*5F)", re.IGNORECASE)
+"""How what may be a key begins, also within a URL."""
+
+_LIKE_KEY: Final = re.compile(rf"{_MARKED.pattern}[\w.~+/=%-]+", re.IGNORECASE)
+
+HIDDEN: Final = f"{MARK}***"
+"""What messages and logs show in its place."""
+
 _LINE: Final = re.compile(r"sha256:([0-9a-f]{64})(?: until (\S+))?")
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SHOWN: Final = 12
 
 
 def new_key() -> str:
     """A key of 256 random bits, for one client."""
     return MARK + secrets.token_urlsafe(RANDOM_BYTES)
+
+
+def hide(text: str) -> str:
+    """A text without the keys in it."""
+    return _LIKE_KEY.sub(HIDDEN, text)
+
+
+def is_marked(text: str) -> bool:
+    """Whether there may be a key in a text."""
+    return _MARKED.search(text) is not None
+
+
+def shown(value: object) -> str:
+    """A wrong value on one short line; of one that may hold a key nothing is shown."""
+    text = repr(value)
+    if is_marked(text):
+        return repr(HIDDEN)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def digest_of(key: bytes) -> bytes:
@@ -36,12 +63,12 @@ def digest_of(key: bytes) -> bytes:
 def sent_key(authorization: bytes) -> bytes | None:
     """The key in an `Authorization` header, or None if it is of another scheme than `Bearer`.
 
-    What follows `Bearer` and can be no key is returned as an empty one, which is nobody's.
+    What follows `Bearer` and can be no key is returned as an empty one, which is nobody's; so is a key alone.
     """
-    scheme, _, rest = authorization.strip().partition(b" ")
+    scheme, *rest = authorization.split(None, 1) or [b""]
     if scheme.lower() != b"bearer":
-        return None
-    key = rest.strip()
+        return b"" if scheme.startswith(MARK.encode()) else None
+    key = rest[0].strip() if rest else b""
     return key if _KEY.fullmatch(key) else b""
 
 
@@ -88,7 +115,7 @@ class Key:
         """
         match = _LINE.fullmatch(line)
         if match is None:
-            hint = "; that is the key itself: write what stands beside it" if line.startswith(MARK) else ""
+            hint = "; that is the key itself: write what stands beside it" if is_marked(line) else ""
             msg = f"{field}: a key must be a line that `wxtoken key` prints, 'sha256:...'{hint}"
             raise ConfigError(msg)
         return cls(bytes.fromhex(match[1]), None if match[2] is None else _time(field, match[2]))
@@ -98,9 +125,13 @@ def _time(field: str, text: str) -> float:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        msg = f"{field}: until {text[:40]!r} is no date such as 2027-01-31 or 2027-01-31T12:00:00Z"
+        msg = f"{field}: until {shown(text)} is no date such as 2027-01-31 or 2027-01-31T12:00:00Z"
         raise ConfigError(msg) from None
-    if moment.tzinfo is None and "T" in text:
-        msg = f"{field}: until {text!r} needs a time zone, such as {text}Z"
+    if moment.tzinfo is None and not _DAY.fullmatch(text):
+        msg = f"{field}: until {shown(text)} needs a time zone, such as 2027-01-31T12:00:00Z"
         raise ConfigError(msg)
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    try:
+        return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)).timestamp()
+    except OverflowError:
+        msg = f"{field}: until {shown(text)} is no time from the year 1 to 9999 in UTC"
+        raise ConfigError(msg) from None

@@ -10,6 +10,7 @@ from typing import Final
 
 from wxtoken_asgi.errors import ConfigError
 from wxtoken_asgi.forwarding import Address, parse_address
+from wxtoken_asgi.keys import shown
 
 UNIX: Final = "unix"
 """What a list writes for peers on a Unix socket: they have no address."""
@@ -55,10 +56,8 @@ def words(field: str, entries: object) -> Sequence[str]:
         entries: what stands there.
 
     Raises:
-        ConfigError: they are something else.
+        ConfigError: they are something else. The message says of what sort and not what: it may be a key.
     """
-    if isinstance(entries, str):
-        raise ConfigError(f"{field}: must be a list, such as [{entries!r}], not a string")
     if not isinstance(entries, (list, tuple)):
         raise ConfigError(f"{field}: must be a list of strings, not {type(entries).__name__}")
     for entry in entries:
@@ -71,20 +70,20 @@ def _network(field: str, entry: str) -> IPv4Network | IPv6Network:
     base, slash, prefix = entry.partition("/")
     address = parse_address(base)
     if address is None or (slash and not _PREFIX.fullmatch(prefix)):
-        raise ConfigError(f"{field}: {entry!r} is no address or network")
+        raise ConfigError(f"{field}: {shown(entry)} is no address or network")
     if "%" in base:
-        raise ConfigError(f"{field}: {entry!r} has a zone; write {str(address) + slash + prefix!r}")
+        raise ConfigError(f"{field}: {shown(entry)} has a zone; write {shown(str(address) + slash + prefix)}")
     mapped = address.version == 4 and ":" in base
     offset = 96 if mapped else 0
     bits = int(prefix) if slash else address.max_prefixlen + offset
     slip = mapped and bits <= 32  # it counts the bits of the IPv4 address, but is written as an IPv6 one
     width = bits if slip else bits - offset
     if not 0 <= width <= address.max_prefixlen:
-        raise ConfigError(f"{field}: {entry!r} is no address or network")
+        raise ConfigError(f"{field}: {shown(entry)} is no address or network")
     network = ip_network((address, width), strict=False)
     if slip or network.network_address != address:
         raise ConfigError(
-            f"{field}: {entry!r} has host bits set; write {str(network)!r} for the network "
+            f"{field}: {shown(entry)} has host bits set; write {str(network)!r} for the network "
             f"or {str(address)!r} for the one address"
         )
     return network

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from wxtoken_asgi.keys import MARK
+from wxtoken_asgi.keys import hide
 
 GONE: Final = "***"
 """What stands where a secret was."""
@@ -21,6 +21,7 @@ GONE: Final = "***"
 _NAMES: Final = "secret|token|ticket|key|password"
 _VALUE: Final = r"(?:(?!%26)[^&\s\"'<>#])+"
 _JSON: Final = r"((?:secret|token|ticket|_key|password)([\"'])\s*:\s*b?)([\"'])[^\"']*\3"
+_SCHEME: Final = r"(?:(?:basic|bearer|digest)\s+)?"
 _RULES: Final = tuple(
     (re.compile(pattern, re.IGNORECASE), replacement)
     for pattern, replacement in (
@@ -28,12 +29,17 @@ _RULES: Final = tuple(
         (rf"((?:{_NAMES})(?:=|%3D|%253D)){_VALUE}", rf"\g<1>{GONE}"),
         # JSON, and a dictionary's repr; a bare "key" is too common a name there
         (_JSON, rf"\g<1>\g<3>{GONE}\g<3>"),
-        (r"(authorization\b[\"']?\s*[:=,]\s*b?[\"']?(?:\w+\s+)?)[^\s\"',)]+", rf"\g<1>{GONE}"),
+        # a header in a dictionary or a list, to its closing quote, and one by itself, to the end of its line
+        (rf"(authorization[\"']\s*[:,]\s*b?([\"']){_SCHEME})(?:\\.|(?!\2).)*", rf"\g<1>{GONE}"),
+        (rf"(authorization[\"']?[ \t]*:[ \t]*{_SCHEME})(?!b?[\"'\s])[^\r\n]+", rf"\g<1>{GONE}"),
+        (r"(authorization\b[\"']?\s*[=,]\s*b?[\"']?(?:\w+\s+)?)[^\s\"',)]+", rf"\g<1>{GONE}"),
         (r"(\bbearer\s+)[^\s\"',)]+", rf"\g<1>{GONE}"),
+        # what somebody wrote; behind the others a sentence may follow, as in "access_token: no value yet"
+        (r"((?:secret|password)[ \t]*:[ \t]*)[^\s\"',;<>]+", rf"\g<1>{GONE}"),
+        (r"((?:token|ticket|key)[ \t]*:[ \t]*)[\w.~+/=%-]{16,}", rf"\g<1>{GONE}"),
         (r"(://)[^/\s\"'?#]*@", rf"\g<1>{GONE}@"),
         # how httpcore writes the name and password for a socks proxy
         (r"(\bauth=)\(.*", rf"\g<1>{GONE}"),
-        (rf"{MARK}[\w.~+/=-]+", f"{MARK}{GONE}"),
     )
 )
 _SECRET_NAME: Final = re.compile(rf"(?:{_NAMES})\Z", re.IGNORECASE)
@@ -44,12 +50,13 @@ _HARMLESS: Final = (int, float, complex, type(None))
 def redact(text: str) -> str:
     """A text without what is known to be secret in it.
 
-    That is: the values of names that end in `secret`, `token`, `ticket`, `key` or `password`, in a query or
-    in JSON; name and password in a URL; what follows `Authorization` or `Bearer`; client keys.
+    That is: the values of names that end in `secret`, `token`, `ticket`, `key` or `password`, in a query,
+    in JSON or behind a colon; name and password in a URL; what follows `Authorization` or `Bearer`; client
+    keys.
     """
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
-    return text
+    return hide(text)
 
 
 class RedactingFilter(logging.Filter):

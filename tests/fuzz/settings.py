@@ -78,6 +78,7 @@ GOOD: Final[dict[str, tuple[Any, ...]]] = {
     "accounts": (["alpha"], []),
     "may": (["read"], ["read", "refresh", "call", "operate", "js-config"], []),
     "networks": (["10.0.0.0/8", "unix"], ["::1"]),
+    "keyless": (True, False),
 }
 WRONG_KEYS: Final = (
     *([f"wxk_{CANARY}"], [f"sha256:{CANARY}"], [CANARY], [KEY, 5], [KEY, KEY], [], {"a": CANARY}),
@@ -170,7 +171,8 @@ def _account(rng: Random) -> dict[str, Any]:
 
 def _client(rng: Random) -> dict[str, Any]:
     form = rng.choice(("keys", "keys", "keys_file", "networks"))
-    return {form: _value(rng, form)} | (_table(rng, list(CLIENT), 2) if often(rng, 0.5) else {})
+    keyless = {"keyless": True} if form == "networks" and often(rng, 0.9) else {}
+    return {form: _value(rng, form)} | keyless | (_table(rng, list(CLIENT), 2) if often(rng, 0.5) else {})
 
 
 def _clients(rng: Random) -> list[str]:

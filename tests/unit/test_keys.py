@@ -117,6 +117,8 @@ def test_a_client_says_what_it_is_and_no_key():
         ({"keys": SLIP}, "client crm: keys: must be a list of strings, not str"),
         ({"networks": SLIP}, "client crm: networks: must be a list of strings, not str"),
         ({"networks": [SLIP]}, "client crm: networks: 'wxk_***' is no address or network"),
+        ({"networks": ["::1", 1]}, "client crm: networks: must be a list of strings; int is none"),
+        ({"networks": ["fe80::1%eth0"]}, "client crm: networks: 'fe80::1%eth0' has a zone; write 'fe80::1'"),
         ({"may": [SLIP]}, "client crm: may: 'wxk_***' is none of read"),
         ({"name": SLIP}, "client 'wxk_***': name must not begin as a key does"),
         ({"name": f"a {SLIP}"}, "client 'wxk_***': name must be"),

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -22,12 +23,12 @@ from typing import Any, Final, NoReturn
 from wxtoken_asgi.command import place
 from wxtoken_asgi.command.ask import Asked, read
 from wxtoken_asgi.command.hangup import held_back
-from wxtoken_asgi.command.newkey import explained, rotate
+from wxtoken_asgi.command.newkey import explained, hand_out, rotate
 from wxtoken_asgi.command.order import Order
 from wxtoken_asgi.config.layers import KEY
 from wxtoken_asgi.config.settings import TOP
 from wxtoken_asgi.errors import ConfigError, WxTokenError
-from wxtoken_asgi.keys import Key, new_key
+from wxtoken_asgi.keys import Key, hide, new_key
 
 _LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 _FLAGS: Final = ("host", "port", "workers", "prefix", "store", "app")
@@ -62,7 +63,11 @@ def _find_modules_here() -> None:
 
 
 def _line(text: str) -> str:
-    """One line without control characters, whatever a server or a file's name brought."""
+    """One line without control characters, whatever a server or a file's name brought, and without a key."""
+    return hide(_printable(text))
+
+
+def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
 
 
@@ -210,7 +215,7 @@ def _server() -> Any:
 def _token(args: argparse.Namespace) -> int:
     asked = Asked(args.app, args.kind, args.server, args.config, os.environ.get(KEY) or None)
     answer = read(asked)
-    print(json.dumps(answer) if args.json else _line(answer[asked.key]))
+    print(json.dumps(answer) if args.json else _printable(answer[asked.key]))
     return 0
 
 
@@ -222,13 +227,13 @@ def _key(args: argparse.Namespace) -> int:
     kept = Key.of(key, None if args.days is None else now + args.days * 86_400)
     if args.into is None:
         said = explained(kept, args.name)
+        hand_out(key)
     else:
         overlap = 24 if args.overlap is None else args.overlap
-        rotate(Path(args.into), kept, now, overlap * 3_600)
+        rotate(Path(args.into), kept, now, overlap * 3_600, partial(hand_out, key))
         said = [
             f"{_line(args.into)}: key {kept.id} is added, those before it end in {overlap:g} hours at most"
         ]
-    print(key, flush=True)
     print("\n".join(said), file=sys.stderr)
     return 0
 

@@ -61,7 +61,7 @@ class Order:
             ConfigError: it is wrong, has no account, has no place for its store, or would let workers doom
                 one another's tokens.
         """
-        config = load(self.path, overrides=self.flags, files=files)
+        config = load(self.path, overrides=self.flags, files=files or Files())
         if self.sandbox is not None:
             config = _on_sandbox(config, self.sandbox)
         if not config.accounts:
@@ -96,14 +96,15 @@ def _demo_accounts(config: Config) -> tuple[Account, ...]:
 
 
 def warnings(config: Config) -> list[str]:
-    """What an operator should hear of the store, as the parent says it once for all workers.
+    """What an operator should hear of the configuration, as the parent says it once for all workers.
 
     Raises:
         ConfigError: workers would doom one another's tokens.
     """
     surroundings = Surroundings(config.workers, in_kubernetes(os.environ))
-    return surroundings.warnings(
+    found = surroundings.warnings(
         shared=config.shares_store,
         one_host=config.store is None or config.store.startswith(("memory:", "sqlite:")),
         dooming=[account.name for account in config.accounts if account.endpoint == "token"],
     )
+    return [*config.notes, *found]

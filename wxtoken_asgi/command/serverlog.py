@@ -1,4 +1,4 @@
-"""What the server writes to its log: no query but js-config's `url`, and little of the sandbox."""
+"""What the server writes to its log: no secret, no query but js-config's `url`, little of the sandbox."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from uvicorn.config import LOGGING_CONFIG
 from wxtoken_asgi.audit import LOGGER
 from wxtoken_asgi.config import STREAMS
 from wxtoken_asgi.errors import ConfigError
+from wxtoken_asgi.redaction import RedactingFilter, redact
 
 SANDBOX_THREAD: Final = "wxtoken-sandbox"
 
@@ -32,11 +33,12 @@ def log_config(level: str, audit_log: str | None = None) -> dict[str, Any]:
     config = copy.deepcopy(LOGGING_CONFIG)
     here = __name__
     config["filters"] = {
+        "redact": {"()": RedactingFilter},
         "quiet": {"()": f"{here}.QuietSandbox"},
         "no_secrets": {"()": f"{here}.NoSecrets"},
     }
-    config["handlers"]["default"]["filters"] = ["quiet"]
-    config["handlers"]["access"]["filters"] = ["quiet", "no_secrets"]
+    config["handlers"]["default"]["filters"] = ["quiet", "redact"]
+    config["handlers"]["access"]["filters"] = ["quiet", "no_secrets", "redact"]
     ours = {"handlers": ["default"], "level": level.upper(), "propagate": False}
     config["loggers"]["wxtoken_asgi"] = ours
     # They write whole URLs at lower levels: an AppSecret stands in WeChat's.
@@ -44,7 +46,7 @@ def log_config(level: str, audit_log: str | None = None) -> dict[str, Any]:
     config["loggers"][LOGGER] = {"level": "WARNING"}  # they are of level INFO
     if audit_log is not None:
         config["formatters"]["audit"] = {"format": "%(message)s"}
-        config["handlers"]["audit"] = {"formatter": "audit", **_where(audit_log)}
+        config["handlers"]["audit"] = {"formatter": "audit", "filters": ["redact"], **_where(audit_log)}
         config["loggers"][LOGGER] = {"handlers": ["audit"], "level": "INFO", "propagate": False}
     return config
 
@@ -123,4 +125,4 @@ def _harmless(path: str) -> str:
     found = _JS_CONFIG.match(path)
     kept = f"{found['path']}?{found['url']}" if found else path.partition("?")[0]
     # A name has 64 characters at most; what is longer may be a token at the wrong place.
-    return _LONG_WORD.sub("...", kept)
+    return _LONG_WORD.sub("...", redact(kept))

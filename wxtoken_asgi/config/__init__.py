@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ from wxtoken_asgi.manager import TokenManager
 from wxtoken_asgi.middleware import WxTokenMiddleware
 from wxtoken_asgi.records import DEFAULT_API_BASE, Account
 
+logger = logging.getLogger("wxtoken_asgi")
+
 _HOOKS: Final = ("on_token", "on_ticket", "on_error")
 STREAMS: Final = ("stdout", "stderr")
 """What `audit_log` may be besides a file."""
@@ -45,6 +48,7 @@ class Config:
         store: the store's URL, or None where none was written.
         accounts: the accounts, with their secrets read and their defaults filled in.
         clients: the clients, with the lines of their keys.
+        notes: what is odd but not wrong, in lines for a log.
     """
 
     prefix: str = ""
@@ -72,6 +76,7 @@ class Config:
     app: str | None = None
     accounts: tuple[Account, ...] = ()
     clients: tuple[Client, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def shares_store(self) -> bool:
@@ -146,13 +151,23 @@ def load(
         path: the file; without one `WXTOKEN_CONFIG` names it, or there is none.
         environ: the environment; None for the process's own.
         overrides: settings of the top that a command line gave.
-        files: remembers which files were read.
+        files: remembers which files were read; whoever gives it tells of the configuration's notes, else
+            the log does.
 
     Raises:
         ConfigError: something is wrong; one line that names the place, the account and the setting.
     """
-    environ = os.environ if environ is None else environ
-    files = Files() if files is None else files
+    if files is not None:
+        return _load(path, os.environ if environ is None else environ, overrides, files)
+    config = _load(path, os.environ if environ is None else environ, overrides, Files())
+    for note in config.notes:
+        logger.warning("%s", note)
+    return config
+
+
+def _load(
+    path: str | None, environ: Mapping[str, str], overrides: Mapping[str, object], files: Files
+) -> Config:
     name = environ.get(CONFIG) if path is None else path
     file = Layer() if name is None else read_file(Path(name), files)
     folder = Path() if name is None else Path(name).parent
@@ -167,7 +182,7 @@ def load(
     accounts = build_accounts(tables[ACCOUNTS], top, environ, files)
     clients = build_clients(tables[CLIENTS], accounts, environ, files)
     values = _values(resolve(top, HEAD, environ, files))
-    return Config(**values, accounts=tuple(accounts), clients=clients)
+    return Config(**values, accounts=tuple(accounts), clients=clients, notes=tuple(files.notes))
 
 
 def _values(top: Entries) -> dict[str, Any]:

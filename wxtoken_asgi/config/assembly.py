@@ -21,9 +21,9 @@ from wxtoken_asgi.config.layers import (
     read_text,
 )
 from wxtoken_asgi.config.sections import Section
-from wxtoken_asgi.config.shapes import TEXT, shown
+from wxtoken_asgi.config.shapes import TEXT
 from wxtoken_asgi.errors import ConfigError
-from wxtoken_asgi.keys import MARK
+from wxtoken_asgi.keys import is_marked, shown
 
 
 def over(lower: Entries, upper: Entries) -> Entries:
@@ -119,10 +119,18 @@ def resolve(
         value: object = _from_variable(key, entry, environ, owner)
     else:
         value = _from_file(key, entry, files, owner, _line if row.shape is TEXT else written_keys)
-    problem = row.complaint(value) if value else f"{key}: nothing stands there"
+    problem = row.complaint(value) if value or row.shape is not TEXT else f"{key}: nothing stands there"
     if problem:
         raise complaint(entry.origin, problem, owner)
+    if not value:
+        files.notes.append(_nobody(entry, key, owner))
     return rest | {name: Entry(value, entry.origin, entry.folder)}
+
+
+def _nobody(entry: Entry, key: str, owner: str) -> str:
+    """An empty file of keys is no mistake: it is how the last key is revoked."""
+    message = f"{key}: {_name(entry.value)} holds no key: nobody is this client"
+    return str(complaint(entry.origin, message, owner))
 
 
 def _from_variable(key: str, entry: Entry, environ: Mapping[str, str], owner: str) -> str:
@@ -149,5 +157,5 @@ def _line(text: str) -> str:
 
 def _name(value: str) -> str:
     # Whoever took `secret_env` for `secret`, or `keys_file` for a key, finds no secret in the log.
-    hidden = re.fullmatch(r"[0-9A-Za-z]{20,}", value) or "@" in value or MARK in value
+    hidden = re.fullmatch(r"[0-9A-Za-z]{20,}", value) or "@" in value or is_marked(value)
     return "named there" if hidden else shown(value)

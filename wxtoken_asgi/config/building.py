@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from wxtoken_asgi.accounts import Accounts
 from wxtoken_asgi.clients import TRUSTED, Client
@@ -14,8 +14,8 @@ from wxtoken_asgi.config.files import Files
 from wxtoken_asgi.config.layers import Entries, Tables, complaint
 from wxtoken_asgi.config.sections import ACCOUNTS, CLIENTS, Section, closest
 from wxtoken_asgi.config.settings import ACCOUNT, TOP
-from wxtoken_asgi.config.shapes import shown
 from wxtoken_asgi.errors import ConfigError
+from wxtoken_asgi.keys import HIDDEN, MARK, shown
 from wxtoken_asgi.records import Account
 
 _SHARED: Final = tuple(name for name in TOP if name in ACCOUNT)
@@ -69,10 +69,9 @@ def build_clients(
     Raises:
         ConfigError: a setting is missing or wrong, a key has two owners, or there is no such account.
     """
-    for name, table in tables.items():
-        check_name(table.origin, name)
+    _check_names(tables)
     site = _Site(CLIENTS, tables, environ, files)
-    clients = tuple(site.build(name, Client) for name in tables)
+    clients = tuple(site.build(name, _client) for name in tables)
     _check_keys(site, clients)
     for client in clients:
         _check_accounts(site, client, tuple(accounts.apps))
@@ -89,8 +88,38 @@ def check_name(origin: str, name: str) -> None:
     Raises:
         ConfigError: it does.
     """
-    if name == TRUSTED:
+    if name.casefold() == TRUSTED:
         raise complaint(origin, "the setting trusted is called so; choose another name", CLIENTS.label(name))
+    if name.casefold().startswith(MARK):
+        raise complaint(origin, "its name must not begin as a key does", f"client {HIDDEN!r}")
+
+
+def _check_names(tables: Tables) -> None:
+    found: dict[str, str] = {}
+    for name, table in tables.items():
+        check_name(table.origin, name)
+        other = found.setdefault(name.casefold(), name)
+        if other != name:
+            message = f"its name differs from that of {CLIENTS.label(other)} in letter case only"
+            raise complaint(table.origin, message, CLIENTS.label(name))
+
+
+def _client(name: str, *, keyless: bool = False, **values: Any) -> Client:
+    """What a table of a client describes.
+
+    Raises:
+        ConfigError: a value is wrong, or it is not clear whether there is a key.
+    """
+    # A line with keys that was lost on the way must open nothing.
+    if keyless and "keys" in values:
+        wrong = "keyless: it excludes keys and keys_file"
+    elif keyless and "networks" not in values:
+        wrong = "keyless: it needs networks by which the client is known"
+    elif not keyless and "keys" not in values:
+        wrong = "keyless: if it is false there must be keys or keys_file"
+    else:
+        return Client(name, **values)
+    raise ConfigError(f"{CLIENTS.label(name)}: {wrong}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +156,7 @@ class _Site:
             return make(name, **values)
         except ConfigError as problem:
             wrong = re.split(r"\W", str(problem).removeprefix(f"{label}: "), maxsplit=1)[0]
-            raise ConfigError(f"{self.origin(name, wrong)}: {problem}") from None
+            raise complaint(self.origin(name, wrong), str(problem)) from None
 
     def origin(self, name: str, key: str) -> str:
         """Where a setting of a table stands, be it in a file of its own; else where the table does."""

@@ -14,9 +14,13 @@ class Files:
 
     Contents are compared and not times: a Kubernetes mount swaps a symbolic link, and a file that is written
     to twice in one tick of its file system's clock has one time. No content is kept, only its digest.
+
+    Attributes:
+        notes: what is odd in them, in lines for a log.
     """
 
     def __init__(self) -> None:
+        self.notes: list[str] = []
         self._read: dict[Path, bytes] = {}
         self._found: dict[str, tuple[str, ...]] = {}
 

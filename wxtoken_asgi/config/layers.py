@@ -13,8 +13,9 @@ from typing import Any, Final
 from wxtoken_asgi.config.files import Files
 from wxtoken_asgi.config.sections import HEAD, NAMED, Section, closest, misplaced
 from wxtoken_asgi.config.settings import TOP
-from wxtoken_asgi.config.shapes import Setting, shown
+from wxtoken_asgi.config.shapes import Setting
 from wxtoken_asgi.errors import ConfigError
+from wxtoken_asgi.keys import hide, shown
 
 PREFIX: Final = "WXTOKEN_"
 CONFIG: Final = "WXTOKEN_CONFIG"
@@ -62,8 +63,11 @@ class Layer:
 
 
 def complaint(origin: str, message: str, owner: str = "") -> ConfigError:
-    """The one line that names where the value stands, the account or client, and the setting."""
-    return ConfigError(f"{origin}: {owner}: {message}" if owner else f"{origin}: {message}")
+    """The one line that names where the value stands, the account or client, and the setting.
+
+    A key at a wrong place, be it as a name, is not in it.
+    """
+    return ConfigError(hide(f"{origin}: {owner}: {message}" if owner else f"{origin}: {message}"))
 
 
 def read_file(path: Path, files: Files, *, included: bool = False) -> Layer:
@@ -228,7 +232,7 @@ def check_variables(environ: Mapping[str, str], named: Collection[str]) -> None:
     for variable in sorted(environ):
         if not variable.startswith(PREFIX) or variable.startswith(read) or variable in known:
             continue
-        msg = f"{variable} is no setting{_variable_hint(variable)}"
+        msg = hide(f"{variable} is no setting{_variable_hint(variable)}")
         raise ConfigError(msg)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import Any, Final
@@ -24,7 +24,7 @@ SETTLE_S: Final = 1.0
 """Files that have not changed for so long are not being written to."""
 
 RULES: Final = ("trusted", "trusted_proxies", "hosts", "js_config_ticket", "js_config_open", "clients")
-LIVE: Final = frozenset({"accounts", "api_base", "proxy", "timeout", "watch_every", *RULES})
+LIVE: Final = frozenset({"accounts", "api_base", "proxy", "timeout", "watch_every", "notes", *RULES})
 """What takes effect without a restart."""
 
 _NO_FLAGS: Final[Mapping[str, object]] = MappingProxyType({})
@@ -123,6 +123,8 @@ class LiveConfig:
             self._files, self._looked, self.unsettled = files, None, False
         config = replace(self.config, **{name: getattr(said, name) for name in LIVE})
         self._check(config)
+        if self._polls:  # else the parent tells of it, once for all workers
+            _tell_notes(note for note in config.notes if note not in self.config.notes)
         waiting = [row.name for row in fields(said) if getattr(said, row.name) != getattr(config, row.name)]
         if waiting:
             logger.warning("the configuration: %s will change at the next restart", ", ".join(waiting))
@@ -191,12 +193,19 @@ def follow(
     Raises:
         ConfigError: something is wrong.
     """
-    return LiveConfig(lambda files: load(path, environ=environ, overrides=overrides, files=files))
+    live = LiveConfig(lambda files: load(path, environ=environ, overrides=overrides, files=files))
+    _tell_notes(live.config.notes)
+    return live
 
 
 def tell(problem: ConfigError) -> None:
     """Say why a configuration is not put in force."""
     logger.error("%s; the configuration before stays in force", problem)
+
+
+def _tell_notes(notes: Iterable[str]) -> None:
+    for note in notes:
+        logger.warning("%s", note)
 
 
 def _rules(config: Config) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import Final
 
 from wxtoken_asgi.config.settings import ACCOUNT, CLIENT, SETTINGS, TOP
-from wxtoken_asgi.config.shapes import Setting, shown
+from wxtoken_asgi.config.shapes import Setting
+from wxtoken_asgi.keys import shown
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +73,7 @@ CLIENTS: Final = Section(
     "keys",
     "clients",
     "client",
-    ((frozenset({"keys", "networks"}), "keys, keys_file or networks"),),
+    ((frozenset({"keys", "keyless"}), "keys, keys_file or keyless = true"),),
 )
 NAMED: Final = (ACCOUNTS, CLIENTS)
 
@@ -121,8 +122,9 @@ def _former(key: str, section: Section) -> str | None:
 
 def closest(word: str, known: tuple[str, ...]) -> str | None:
     """The known name that is most like this word, if one is much like it."""
-    found = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.7)
-    return found[0] if found else None
+    plain = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(word.lower(), plain, n=1, cutoff=0.7)
+    return plain[found[0]] if found else None
 
 
 def reference() -> Iterator[str]:

@@ -44,6 +44,7 @@ def _is_probe_pause(value: float) -> bool:
 _OBJECT: Final = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*"
 _NAMED: Final = "like 'module:object'"
 _PORT: Final = "0 to 65535"
+_ONE: Final = "a list with one entry at least; left out it means"
 _FILLED: Final = "something, not empty, on one line"
 
 SETTINGS: Final = (
@@ -286,10 +287,8 @@ SETTINGS: Final = (
     Setting(
         "keys",
         WORDS,
-        "what `wxtoken key` printed beside the client's keys, `sha256:...`; any of them will do",
+        "what `wxtoken key` printed beside the client's keys, `sha256:...`; any will do; empty: nobody is it",
         client=True,
-        check=bool,
-        must="a list with one at least; leave it out where networks are enough",
         secret=True,
     ),
     Setting(
@@ -301,20 +300,37 @@ SETTINGS: Final = (
         must=_FILLED,
         secret=True,
     ),
-    Setting("accounts", WORDS, "the accounts that the client may use; empty: all", client=True, default=()),
+    Setting(
+        "keyless",
+        SWITCH,
+        "whether the client has no key, and is whoever comes from its `networks`",
+        client=True,
+        default=False,
+    ),
+    Setting(
+        "accounts",
+        WORDS,
+        "the accounts that the client may use; left out: all",
+        client=True,
+        check=bool,
+        must=f"{_ONE}: all",
+    ),
     Setting(
         "may",
         WORDS,
         "what it may do: `read`, `refresh`, `call`, `operate`, `js-config`",
         client=True,
         default=(READ, REFRESH, JS_CONFIG),
+        check=bool,
+        must=f"{_ONE}: read, refresh and js-config",
     ),
     Setting(
         "networks",
         WORDS,
-        "where it must come from; without keys: by which it is known; empty: from anywhere",
+        "where it must come from; of a keyless client: by which it is known; left out: from anywhere",
         client=True,
-        default=(),
+        check=bool,
+        must=f"{_ONE}: from anywhere, with a key",
     ),
 )
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from wxtoken_asgi.keys import shown
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -21,12 +23,6 @@ class Shape:
     name: str
     fits: Callable[[object], bool]
     read: Callable[[str], object]
-
-
-def shown(value: object) -> str:
-    """A value on one short line."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def sort(value: object) -> str:
