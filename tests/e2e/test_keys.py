@@ -1,4 +1,4 @@
-"""Client keys from end to end: made, used, narrowed, ended, rotated under readers, and all that in the log."""
+"""Client keys from end to end: made, used, narrowed, ended, rotated under readers, and the log of all that."""
 
 from __future__ import annotations
 
