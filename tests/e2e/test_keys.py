@@ -1,4 +1,4 @@
-"""Client keys from end to end: made, used, narrowed, ended, rotated under readers, and the log of all that."""
+"""Client keys from end to end: made, used, narrowed, ended, rotated under readers; and the log of it."""
 
 from __future__ import annotations
 
