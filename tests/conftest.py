@@ -25,32 +25,47 @@ LONGEST = (
     "manager/test_fleet.py",
     "ten_thousand_accounts",
     "after_24_hours",
+)
+"""Where hours of virtual time pass."""
+
+UNTRACED = (
+    *LONGEST,
+    "tests/docs/",
+    "tests/e2e/",
     "tests/fuzz/",
+    "tests/matrix/",
+    "tests/processes/",
+    "tests/promises/",
+    "tests/proxies/",
     "tests/simulation/",
 )
-"""Where hours of virtual time pass, or thousands of inputs."""
+"""What takes long where each line is traced; others cover the same lines."""
+
+TRACED_CHILDREN = "COVERAGE_PROCESS_START"
 
 
 def pytest_collection_modifyitems(items):
     """The longest begin first: with several workers nobody waits for one of them at the end."""
-    items.sort(key=lambda item: not _is_long(item))
+    items.sort(key=lambda item: not _is_one_of(item, LONGEST))
 
 
-def _is_long(item):
-    return any(name in item.nodeid for name in LONGEST)
+def _is_one_of(item, words):
+    return any(word in item.nodeid for word in words)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item):
-    """What is long is not traced: it would take four times as long, and others cover the same lines."""
-    if not _is_long(item):
+def pytest_runtest_protocol(item):
+    """What is not to be traced is not, nor are its child processes."""
+    if not _is_one_of(item, UNTRACED):
         return (yield)
-    tracer = sys.gettrace()
+    tracer, children = sys.gettrace(), os.environ.pop(TRACED_CHILDREN, None)
     sys.settrace(None)
     try:
         return (yield)
     finally:
         sys.settrace(tracer)
+        if children is not None:
+            os.environ[TRACED_CHILDREN] = children
 
 
 def pytest_sessionfinish(session, exitstatus):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 import socket
 import sys
@@ -102,7 +103,11 @@ def test_locks_threads_and_sockets_would_be_seen():
 @pytest.mark.parametrize("path", ["/token/alpha", "/token/beta", "/ticket/alpha"])
 @pytest.mark.parametrize("query", [b"", b"format=json"])
 @pytest.mark.parametrize("store", ["memory:", "counting"])
-async def test_a_fresh_read_asks_nobody_and_waits_for_nothing(world, path, query, store, anyio_backend):
+@pytest.mark.parametrize("recorded", [False, True], ids=["", "recorded"])
+async def test_a_fresh_read_asks_nobody_and_waits_for_nothing(
+    world, caplog, *, path, query, store, recorded, anyio_backend
+):
+    caplog.set_level(logging.INFO if recorded else logging.WARNING, "wxtoken_asgi.audit")
     counting = Counting(MemoryStore(world.clock))
     async with running(world, manager={"store": counting if store == "counting" else store}) as center:
         await center.get(path)
@@ -125,7 +130,8 @@ async def test_a_fresh_read_asks_nobody_and_waits_for_nothing(world, path, query
         assert not forbidden(natives)
         ours = {Path(file).name for file in files if Path(file).parent == PACKAGE}
         assert ours <= ROOMS
-        assert ("endpoints.py" in ours) if query else (ours == {"middleware.py", "shortcut.py"})
+        short = {"middleware.py", "shortcut.py"} | ({"audit.py"} if recorded else set())
+        assert ("endpoints.py" in ours) if query else (ours == short)
 
 
 # who asks as before is not examined again; whoever asks otherwise is

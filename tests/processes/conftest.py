@@ -10,14 +10,6 @@ from support.secrets import Vault
 from support.workers import WeChat, assert_no_leak
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _untraced():
-    """What is measured here are processes; others see to the coverage of their lines."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("COVERAGE_PROCESS_START", raising=False)
-        yield
-
-
 @pytest.fixture(scope="module")
 def vault():
     """Every secret of a module; at its end all that the processes left behind is searched for them."""
