@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -39,7 +39,7 @@ class _Told:
     """
 
     account: str = ""
-    dead: str | None = None
+    dead: str | None = field(default=None, repr=False)
     result: str = ""
     status: int = 0
 

@@ -59,8 +59,8 @@ class _Attempt:
     entry: Entry
     flight: Flight
     permit: Permit
-    tried: str | None
-    parent: str | None
+    tried: str | None = field(repr=False)
+    parent: str | None = field(repr=False)
     tally: Tally = field(default_factory=Tally)
 
     @property

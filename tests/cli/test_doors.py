@@ -138,4 +138,5 @@ def test_behind_the_narrow_door_of_a_service_are_js_config_and_health_alone(tmp_
             for path in ("/token/shop", "/ticket/shop", "/health/ready", "/", "/js-configs"):
                 assert status(narrow, path) == {404}, path
             assert client.put(f"{narrow}/token/shop").status_code == 404
+        assert service.end() == 0  # killed, it would leave its workers behind
     assert not vault.leaks()

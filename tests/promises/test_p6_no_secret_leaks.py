@@ -6,12 +6,16 @@ The child processes of the whole test run are searched in `tests/e2e/test_secret
 from __future__ import annotations
 
 import base64
+import dataclasses
+import importlib
 import logging
+import pkgutil
 import traceback
 
 import anyio
 import pytest
 
+import wxtoken_asgi
 from wxtoken_asgi import WxTokenError
 
 from support.fleet import http_client
@@ -83,3 +87,35 @@ def test_plain_http_to_wechat_only_on_loopback(world, base):
     with pytest.raises(WxTokenError, match="api_base"):
         world.account("alpha", api_base=base)
     world.account("alpha", api_base="http://127.0.0.1:8080")
+
+
+VALUES = set("value dead parent tried held secret body password client_key state store".split())
+HARMLESS = {
+    "CredentialStatistics.state",  # fresh, due, ...
+    "Kind.parent",  # the name of a kind
+    "Ready.held",  # `Held` hides its value
+    "Setting.secret",  # whether it is one
+}
+
+
+def records():
+    """All dataclasses of the package that write their own `repr` out of their fields."""
+    for module in pkgutil.walk_packages(wxtoken_asgi.__path__, "wxtoken_asgi."):
+        if "sandbox" in module.name or "testing" in module.name:
+            continue
+        for found in vars(importlib.import_module(module.name)).values():
+            if isinstance(found, type) and dataclasses.is_dataclass(found):
+                yield from [found] * hasattr(found.__repr__, "__wrapped__")
+
+
+def test_no_record_of_the_package_shows_what_may_be_a_secret():
+    """Also of those that live for a moment only, and are seen in a traceback by chance."""
+    every = set(records())
+    assert len(every) > 30
+    shown = {
+        f"{record.__name__}.{field.name}"
+        for record in every
+        for field in dataclasses.fields(record)
+        if field.repr and field.name in VALUES
+    }
+    assert shown == HARMLESS
