@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import anyio
 import pytest
 
@@ -40,6 +42,29 @@ async def test_headers_that_can_be_read_once_are_read_once(world, headers, statu
         scope = asked(LOCAL, HOST, "GET", "/health/live")
         scope["headers"] = Once(scope["headers"])
         assert (await answered(center.service.pages, scope)).status == 200
+
+
+@pytest.mark.parametrize("number", [30, 100, 250])
+async def test_a_request_of_many_headers_is_not_remembered(world, number, anyio_backend):
+    async with running(world) as center:
+        await answered(center.service, asked("127.0.0.2", HOST, *READ))
+        headers = HOST | {f"x-{one}": "" for one in range(number)}
+        for _ in range(3):
+            scope = asked(LOCAL, headers, *READ)
+            assert (await answered(center.service, scope)).status == (200 if number < 200 else 431)
+        seen = inspect.getclosurevars(center.service._ready).nonlocals["seen_at"].__self__
+        assert len(seen) == (number < 40)
+
+
+async def test_who_may_refresh_only_is_never_let_through_the_short_way(world, anyio_backend):
+    client = Client("renewer", networks=["10.0.0.0/8"], may=["refresh"])
+    async with running(world, clients=[client]) as center:
+        for _ in range(2):
+            await answered(center.service, asked(LOCAL, HOST, *READ))
+            assert (
+                await answered(center.service, asked("10.0.0.1", {}, "PUT", "/token/alpha"))
+            ).status == 200
+            assert (await answered(center.service, asked("10.0.0.1", {}, *READ))).status == 403
 
 
 async def test_a_guests_app_gets_the_headers_unread(world, anyio_backend):

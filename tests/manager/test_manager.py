@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import anyio
 import pytest
 
@@ -20,7 +22,7 @@ from wxtoken_asgi import waiter as waiter_module
 from wxtoken_asgi.policy import State
 from wxtoken_asgi.sources import HttpSource
 from wxtoken_asgi.stores import MemoryStore
-from wxtoken_asgi.stores.contract import Record
+from wxtoken_asgi.stores.contract import LastError, Record
 
 
 async def test_an_account_is_found_by_name_and_by_appid(world):
@@ -306,3 +308,39 @@ async def test_the_process_that_fetched_tells_its_hook_once_whatever_it_heard_be
         value = await tokens.access_token("beta")
     assert len(told) == world.count("token") == 3
     assert [event.value for event in told][-1] == value
+
+
+async def test_a_copy_of_a_manager_is_the_manager(world):
+    tokens = world.manager()
+    assert copy.deepcopy({"state": {"wxtoken": tokens}})["state"]["wxtoken"] is tokens
+
+
+async def test_on_demand_one_caller_renews_what_is_due_and_the_others_go_on(world):
+    tokens = world.manager(world.account("alpha"))
+    held = await tokens.access_token("alpha")
+    await anyio.sleep(tokens.entry("alpha", "access_token").held.ask_in(world.clock) + 1)
+    world.sandbox.fail("slow", times=None, seconds=2)
+    took = []
+
+    async def read():
+        begun = anyio.current_time()
+        assert await tokens.access_token("alpha") == held
+        took.append(anyio.current_time() - begun)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(read)
+    assert sorted(round(seconds) for seconds in took) == [0, 0, 2]
+    assert world.count("stable_token") == 2
+
+
+async def test_what_our_secret_was_refused_with_outlives_what_another_secret_was_refused_with(world):
+    entry = world.manager(world.account("alpha")).entry("alpha", "access_token")
+    at = world.clock.moment()
+    ours, theirs = (
+        LastError("permanent", "no", 40125, print_) for print_ in (entry.account.fingerprint, "x")
+    )
+    for error in (ours, theirs):
+        entry.adopt(Record(entry.credential, error=error, wait_s=60.0), at)
+    assert entry.error == ours
+    assert entry.waits(world.clock) > 0

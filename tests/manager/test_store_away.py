@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from wxtoken_asgi import BudgetSpent, ConfigError, NotReady, StoreError, StoreFormatError, UpstreamRefused
-from wxtoken_asgi.stores.contract import Record, Supply
+from wxtoken_asgi.stores.contract import Claim, Record, Supply
 
 from support.faulty_store import FaultyStore
 from support.fleet import Fleet
@@ -578,3 +578,21 @@ async def test_an_event_loop_has_a_name_of_its_own_whoever_else_draws_one(world,
     keeper = world.manager(store=store)._keeper
     monkeypatch.setattr(world.clock, "reseed", lambda: setattr(keeper, "_owner", (None, "another loop's")))
     assert keeper.owner != "another loop's"
+
+
+async def test_what_was_fetched_without_a_lease_and_is_newer_than_what_the_store_has_is_put_there_cut(
+    world, store
+):
+    """Another process has a lease since, and has brought nothing yet."""
+    tokens = world.manager(world.account("beta"), store=store)
+    store.faults["*"] = "away"
+    value = await tokens.access_token("beta")
+    entry = tokens.entry("beta", "access_token")
+    await anyio.sleep(1)
+    store.faults.clear()
+    await store.claim([Claim(entry.credential)], owner="another", lease_s=30)
+    await tokens._keeper.load([entry])
+    record = (await store.read([entry.credential]))[0]
+    assert record.value == value
+    assert 0 < record.ttl_s <= 270.001
+    assert record.ask_in_s == 0

@@ -89,7 +89,7 @@ def test_plain_http_to_wechat_only_on_loopback(world, base):
     world.account("alpha", api_base="http://127.0.0.1:8080")
 
 
-VALUES = set("value dead parent tried held secret body password client_key state store".split())
+VALUES = {"value", "dead", "parent", "tried", "held", "secret", "body", "password", "client_key", "state"}
 HARMLESS = {
     "CredentialStatistics.state",  # fresh, due, ...
     "Kind.parent",  # the name of a kind
