@@ -41,8 +41,8 @@ UNTRACED = (
     "tests/proxies/",
     "tests/simulation/",
 )
-"""What takes long where each line is traced; others cover the same lines. Of a test that runs on both backends
-the one on asyncio is traced: the package has no lines of its own for either."""
+"""What takes long where each line is traced; others cover the same lines. Of a test that runs on both
+backends the one on asyncio is traced: the package has no lines of its own for either."""
 
 TRACED_CHILDREN = "COVERAGE_PROCESS_START"
 
