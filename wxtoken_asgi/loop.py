@@ -274,15 +274,18 @@ class Loop:
     async def _follow(self) -> None:
         await self._catch_up()
         while True:
-            changes = await self._listen()
-            if changes is None:
-                continue
-            await self._load(changes.credentials)
-            self._cursor = changes.cursor
-            if changes.credentials is None:
-                self._queue_missing(self._registry.wanted)
-                self.wake()
-            await anyio.sleep(NEWS_PAUSE_S)
+            await self._take(await self._listen())
+
+    async def _take(self, changes: Changes | None) -> None:
+        """Take over what is news, and wait a moment for more."""
+        if changes is None:
+            return
+        await self._load(changes.credentials)
+        self._cursor = changes.cursor
+        if changes.credentials is None:
+            self._queue_missing(self._registry.wanted)
+            self.wake()
+        await anyio.sleep(NEWS_PAUSE_S)
 
     async def _listen(self) -> Changes | None:
         """The next news, or None if it is to be asked for anew."""

@@ -11,6 +11,7 @@ from wxtoken_asgi import NotReady, TokenManager, WrongLoop, WxTokenError
 from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.flights import Flight
 from wxtoken_asgi.stores import MemoryStore
+from wxtoken_asgi.stores.contract import Supply
 
 from support.virtual import VirtualClock
 
@@ -253,3 +254,15 @@ async def test_a_refresh_that_the_end_cuts_off_is_no_success(world):
             group.start_soon(refresh, tokens)
             await anyio.sleep(0.5)
     assert errors == [NotReady]
+
+
+async def test_what_is_due_but_not_ours_does_not_hide_what_is(world):
+    """A store that other services use tells of their credentials too, the most overdue first."""
+    store = MemoryStore(world.clock)
+    async with world.manager(world.account("alpha"), store=store, fetches=1) as tokens:
+        entry = tokens.entry("alpha", "access_token")
+        await tokens.access_token("alpha")
+        foreign = [entry.credential._replace(appid=f"wx{number:016x}") for number in range(5)]
+        await store.supply([Supply(one, "theirs", 7000.0, 0.0) for one in foreign])
+        await anyio.sleep(entry.held.ask_in(world.clock) + 5)
+        assert world.count("stable_token") == 2
