@@ -7,8 +7,9 @@ Whether that is one of a set of networks is decided by these rules:
    is there leads to a client in the set. Any other peer may name only addresses in the set.
 3. A peer on this machine (loopback, or a Unix socket) that is no trusted proxy speaks HTTP/1.1 or later,
    names a host of this machine, and sends nothing that only proxies send.
-4. A peer that the server itself has put there, out of a forwarding header, is looked at as a proxy's client,
-   and only if a proxy on this machine is listed: uvicorn, by its default, does so for such proxies alone.
+4. A peer that the server itself has put there, out of a forwarding header, counts only if a proxy on this
+   machine is listed (uvicorn, by its default, does so for such proxies alone), and if the headers name
+   nobody but members of the set and listed proxies.
 
 A further forwarding header can therefore only take trust away.
 """
@@ -141,10 +142,11 @@ class Peers:
             )
         if peer.proxy and not chains:
             return f"peer {peer.name} is in trusted_proxies, but sent no forwarding header"
-        if peer.proxy or (_port(scope) == 0 and not peer.unix):
+        if peer.proxy:
             return self._proxy_refusal(peer, chains, networks, setting)
-        reason = self._loopback_refusal(peer, seen, scope) if peer.here else None
-        return reason or _chain_refusal(peer, chains, networks, setting)
+        put = _port(scope) == 0 and not peer.unix
+        reason = self._loopback_refusal(peer, seen, scope) if peer.here and not put else None
+        return reason or _chain_refusal(peer, chains, (networks, self._proxies)[: 1 + put], setting)
 
     def address(self, peer: Peer, seen: Pairs) -> str:
         """Who asks, for records: the peer, or whom a trusted proxy names."""
@@ -244,11 +246,11 @@ def _stranger(peer: Peer, setting: str) -> str:
 
 
 def _chain_refusal(
-    peer: Peer, chains: Mapping[bytes, list[bytes]], networks: Networks, setting: str
+    peer: Peer, chains: Mapping[bytes, list[bytes]], sets: Sequence[Networks], setting: str
 ) -> str | None:
     for kind, found in chains.items():
         for address in from_the_right(kind, found):
-            if address is None or address not in networks:
+            if address is None or not any(address in networks for networks in sets):
                 whom = address or "somebody unknown"
                 return (
                     f"peer {peer.name} is not in trusted_proxies, and names {whom} in {kind.decode()}, "
