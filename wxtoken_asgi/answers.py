@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.types import Scope, Send
@@ -21,7 +21,7 @@ NO_STORE = (b"cache-control", b"no-store")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A status, headers and a body.
+    """A status, headers and a body; and what records call it: `ok`, or the code of an error.
 
     The messages are made anew for each request: whoever wraps us may change what it is sent.
     """
@@ -29,6 +29,7 @@ class Answer:
     status: int
     headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
+    code: str = field(default="ok", repr=False)
 
     async def send(self, scope: Scope, send: Send) -> None:
         """Send it; without its body if the request is a HEAD."""
@@ -38,7 +39,7 @@ class Answer:
 
     def adding(self, headers: Sequence[tuple[bytes, bytes]]) -> Answer:
         """The same answer with more headers."""
-        return Answer(self.status, (*self.headers, *headers), self.body)
+        return replace(self, headers=(*self.headers, *headers))
 
 
 def answer(
@@ -72,7 +73,7 @@ def error_answer(
         content["errcode"] = errcode
     if retry_in is not None:
         headers = (*headers, (b"retry-after", b"%d" % max(1, math.ceil(retry_in))))
-    return json_answer(status, content, headers)
+    return replace(json_answer(status, content, headers), code=code)
 
 
 def answer_of(error: WxTokenError) -> Answer:

@@ -32,13 +32,6 @@ WRONG_KEYS: Final = error_answer(
 MANY_HEADERS: Final = error_answer(431, "too_many_headers", "the request has too many headers")
 LONG_QUERY: Final = error_answer(414, "query_too_long", f"the query has more than {LONGEST_QUERY} bytes")
 _ANSWERS: Final = {401: BAD_KEY, 403: NOT_ALLOWED, 414: LONG_QUERY, 429: WRONG_KEYS, 431: MANY_HEADERS}
-_CODES: Final = {
-    401: "bad_key",
-    403: "not_allowed",
-    414: "query_too_long",
-    429: "too_many_wrong_keys",
-    431: "too_many_headers",
-}
 
 
 class Door:
@@ -74,16 +67,17 @@ class Door:
 
     def _refuse(self, refused: Refused, scope: Mapping[str, Any], app: str, kind: str) -> Answer:
         self._tell(refused.reason)
+        answer = _ANSWERS[refused.status]
         self._audit.tell(
             "refused",
             refused.caller,
             account=app,
             kind=kind,
-            result=_CODES[refused.status],
+            result=answer.code,
             status=refused.status,
             request_id=request_id(scope["headers"]),
         )
-        return _ANSWERS[refused.status]
+        return answer
 
     def knows(self, scope: Mapping[str, Any], right: str, app: str, kind: str) -> Caller | None:
         """Who asks, if the caller may do this as well. If not, only a wrong key is told."""

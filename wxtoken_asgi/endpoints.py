@@ -100,15 +100,15 @@ class Endpoints:
         if isinstance(caller, Answer):
             await caller.send(scope, send)
             return
-        account, result = app, "ok"
+        account = app
         try:
             entry = self._tokens.entry(app, kind)
             account = entry.account.name
             held = self._tokens.fresh(entry) or await self._tokens.hold(entry)
             reply = self._value(entry, held, scope)
         except WxTokenError as error:
-            reply, result = answer_of(error), error.code
-        self._audit.read(caller, account, kind, _result(reply, result))
+            reply = answer_of(error)
+        self._audit.read(caller, account, kind, reply.code)
         await reply.send(scope, send)
 
     def _value(self, entry: Entry, held: Held, scope: Scope) -> Answer:
@@ -162,18 +162,17 @@ class Endpoints:
             told.account = self._tokens.entry(app, kind).account.name
             told.dead = await read_report(receive, self._tokens.entry(app, kind).kind.field)
             reply = await self._refreshed(app, kind, scope, told.dead)
-            told.result = _result(reply, "ok")
         except WxTokenError as error:
-            reply, told.result = answer_of(error), error.code
+            reply = answer_of(error)
         except BadBodyError as error:
-            reply, told.result = error_answer(error.status, error.code, str(error)), error.code
+            reply = error_answer(error.status, error.code, str(error))
         except GoneError:
             told.result = "gone"
             raise
         except Exception:
             told.result = "internal_error"
             raise
-        told.status = reply.status
+        told.result, told.status = reply.code, reply.status
         return reply
 
     async def _refreshed(self, app: str, kind: str, scope: Scope, dead: str | None) -> Answer:
@@ -202,11 +201,6 @@ class Endpoints:
         """`{prefix}/health/ready`: every credential was tried once, and the service is not shutting down."""
         reply = json_answer(200, {"status": "ok"}) if self._tokens.ready else NOT_READY
         await reply.send(scope, send)
-
-
-def _result(reply: Answer, result: str) -> str:
-    """What records call an answer."""
-    return "bad_format" if reply is BAD_FORMAT else result
 
 
 def _form(query: bytes) -> str | None:

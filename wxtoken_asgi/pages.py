@@ -71,11 +71,10 @@ class Pages:
             _check_origin(account, scope)
             config = await self._tokens.js_config(app, self._url(account, scope))
             reply = json_answer(200, config.as_dict() | await self._ticket(app, account, scope))
-            result = "ok"
         except WxTokenError as error:
-            reply, result = answer_of(error), error.code
+            reply = answer_of(error)
         if caller is not None:
-            self._audit.read(caller, app if account is None else account.name, JS_CONFIG_KIND, result)
+            self._audit.read(caller, app if account is None else account.name, JS_CONFIG_KIND, reply.code)
         await reply.adding(self._headers(account, scope)).send(scope, send)
 
     def _headers(self, account: Account | None, scope: Scope) -> Headers:

@@ -154,9 +154,9 @@ class _Passes:
     def examine(self, scope: Mapping[str, Any]) -> Pass | None:
         """Who asks, if the request is such a one."""
         host = key = None
-        if not isinstance(scope["headers"], (list, tuple)):  # it may be there to be read once
+        headers = scope["headers"]
+        if not isinstance(headers, (list, tuple)):  # they may be there to be read once
             return None
-        headers = [(name, value) for name, value in scope["headers"]]  # a copy of our own
         if len(headers) > MOST_HEADERS:
             return None
         for name, value in headers:
@@ -172,7 +172,7 @@ class _Passes:
                 return None
         if key is not None:
             return self._by_key(key, scope)
-        return self._plain(host, headers, scope)
+        return self._plain(host, scope)
 
     def _by_key(self, key: bytes, scope: Mapping[str, Any]) -> Pass | None:
         digest = digest_of(key)
@@ -184,9 +184,7 @@ class _Passes:
             return None
         return Pass(Caller(found[1].name, found[0].id, self._access.name_of(scope)), found[1].apps)
 
-    def _plain(
-        self, host: bytes | None, headers: list[tuple[bytes, bytes]], scope: Mapping[str, Any]
-    ) -> Pass | None:
+    def _plain(self, host: bytes | None, scope: Mapping[str, Any]) -> Pass | None:
         peer, version = scope["client"][0], scope.get("http_version")
         plain = self._access.plain.get(peer)
         if plain is None:
@@ -194,7 +192,8 @@ class _Passes:
         if plain.strict and (host not in self._access.local or version not in HTTP_1_1_OR_LATER):
             return None
         passed = Pass(Caller(plain.client.name, "", self._access.name_of(scope)), plain.client.apps)
-        if len(headers) <= _MOST_REMEMBERED:
+        if len(scope["headers"]) <= _MOST_REMEMBERED:
+            headers = [(name, value) for name, value in scope["headers"]]  # a copy of our own
             if len(self.seen) >= _REMEMBERED:
                 self.seen.clear()
             self.seen[peer] = _Seen(headers, version, passed)

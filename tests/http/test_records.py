@@ -89,6 +89,22 @@ async def test_a_refresh_without_an_answer_is_recorded_too(world, told, fault, m
         assert told(center, "account", "result") == [("refresh", "alpha", fault)]
 
 
+async def test_a_refresh_by_a_key_that_is_revoked_while_the_body_comes_is_no_success(
+    world, told, anyio_backend
+):
+    async with running(world, clients=CLIENTS) as center:
+
+        async def receive():
+            await center.service.reload(list(center.tokens.accounts), clients=())
+            return {"type": "http.request", "body": b""}
+
+        async def send(_):
+            pass
+
+        await center.service(asked(STRANGER, key(KEY), "PUT", "/token/alpha"), receive, send)
+        assert told(center, "result", "status") == [("refused", "bad_key", 401), ("refresh", "bad_key", 401)]
+
+
 async def test_one_caller_has_one_address_whichever_way_it_is_answered(world, told, anyio_backend):
     async with running(world, trusted=["10.0.0.0/8"], clients=CLIENTS) as center:
         for headers in ({}, {}, {}, key(KEY), key(KEY)):
