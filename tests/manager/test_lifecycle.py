@@ -10,6 +10,7 @@ import anyio
 from wxtoken_asgi import NotReady, TokenManager, WrongLoop, WxTokenError
 from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.flights import Flight
+from wxtoken_asgi.loop import Loop
 from wxtoken_asgi.stores import MemoryStore
 from wxtoken_asgi.stores.contract import Supply
 
@@ -146,6 +147,16 @@ async def test_opening_and_closing_at_once_leaves_nothing_behind(world, caplog):
         async with world.manager():
             pass
     assert not caplog.records
+
+
+async def test_a_loop_that_was_stopped_before_it_began_asks_nobody(world):
+    tokens = world.manager()
+    loop = Loop(tokens._registry, keeper=tokens._keeper, flights=tokens._flights)
+    await loop.warm_up()  # so that it has much to fetch
+    loop.stop()
+    await loop.run()
+    assert loop.ended.is_set()
+    assert not any(entry.flight for entry in tokens._registry.wanted)
 
 
 async def test_a_cancelled_host_still_closes_it(world):
