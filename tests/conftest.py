@@ -23,7 +23,7 @@ LONGEST = (
     "away_for_a_day",
     "day_of_hammering",
     "manager/test_fleet.py",
-    "ten_thousand_accounts",
+    "two_thousand_accounts",
     "after_24_hours",
     "away_for_three_hours",
     "is_replaced_once_the_store_is_back",

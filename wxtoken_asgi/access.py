@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from wxtoken_asgi.accounts import Accounts
 from wxtoken_asgi.callers import Caller
-from wxtoken_asgi.clients import READ, TRUSTED, Client, trusted_client
+from wxtoken_asgi.clients import READ, TRUSTED, Client, Clients, trusted_client
 from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.errors import ConfigError
 from wxtoken_asgi.forwarding import FORWARDING, parse_address
@@ -158,10 +158,13 @@ class Access:
     ) -> None:
         self._clock = clock or Clock()
         self._peers = Peers(proxies=trusted_proxies, hosts=hosts)
-        every = [trusted_client(trusted), *_checked(clients)]
+        if not isinstance(clients, (list, tuple)) or not all(isinstance(one, Client) for one in clients):
+            raise ConfigError("clients: must be a list of Client objects")
+        together = Clients(clients)
+        every = [trusted_client(trusted), *together]
         known = {client.name: _known(client, accounts) for client in every}
         self._by_address = tuple(known[client.name] for client in every if client.keys is None)
-        self._by_key = _keys(every, known)
+        self._by_key = {digest: (key, known[client.name]) for digest, (key, client) in together.keys.items()}
         self._wrong: dict[object, _Wrong] = {}
         self.plain: dict[object, Plain] = {}
         self.keyed = {
@@ -272,20 +275,6 @@ def _counted_as(name: str) -> str:
     return str(ip_network((int(address) >> 64 << 64, 64)))
 
 
-def _checked(clients: Sequence[Client]) -> Sequence[Client]:
-    if not isinstance(clients, (list, tuple)) or not all(isinstance(client, Client) for client in clients):
-        raise ConfigError("clients: must be a list of Client objects")
-    names = [client.name.casefold() for client in clients]
-    for name in names:
-        if name == TRUSTED:
-            msg = f"client {TRUSTED}: this name stands for the setting trusted; choose another"
-            raise ConfigError(msg)
-        if names.count(name) > 1:
-            msg = f"client {name}: two clients have this name"
-            raise ConfigError(msg)
-    return clients
-
-
 def _known(client: Client, accounts: Accounts | None) -> Known:
     networks = client.known_networks if client.networks or client.keys is None else None
     apps = None
@@ -293,18 +282,6 @@ def _known(client: Client, accounts: Accounts | None) -> Known:
         found = [accounts.get(app) if accounts is not None else None for app in client.accounts]
         apps = frozenset(word for account in found if account for word in (account.name, account.appid))
     return Known(client.name, frozenset(client.may), apps, networks)
-
-
-def _keys(clients: Sequence[Client], known: Mapping[str, Known]) -> dict[bytes, tuple[Key, Known]]:
-    found: dict[bytes, tuple[Key, Known]] = {}
-    for client in clients:
-        for key in client.known_keys:
-            other = found.get(key.digest)
-            if other is not None:
-                msg = f"client {client.name}: keys: {key.id} is a key of client {other[1].name} already"
-                raise ConfigError(msg)
-            found[key.digest] = (key, known[client.name])
-    return found
 
 
 def _page_refusal(peer: Peer, seen: Pairs) -> str | None:

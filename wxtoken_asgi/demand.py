@@ -55,8 +55,8 @@ class OnDemand:
             StoreFormatError: the store's records have a format that this version does not know.
         """
         self._warn()
-        keeper = self._keeper
-        await self._once(None, keeper.open, lambda: not keeper.opened)
+        link = self._keeper.link
+        await self._once(None, link.open, lambda: not link.opened)
         await self._once(entry, lambda: self._read(entry), lambda: self._stale(entry))
 
     async def _once(
@@ -68,7 +68,7 @@ class OnDemand:
             if other is None:
                 await self._do(key, work)
                 return
-            if self._keeper.away:
+            if self._keeper.link.away:
                 return
             await other.over.wait()
             if other.ended:
@@ -84,10 +84,10 @@ class OnDemand:
             turn.over.set()
 
     def _stale(self, entry: Entry) -> bool:
-        keeper = self._keeper
-        if not (keeper.opened and keeper.store.shared):
+        link = self._keeper.link
+        if not (link.opened and link.store.shared):
             return False
-        return keeper.clock.monotonic() - entry.compared_at >= keeper.store.news_s
+        return self._keeper.clock.monotonic() - entry.compared_at >= link.store.news_s
 
     async def _read(self, entry: Entry) -> None:
         now = self._keeper.clock.monotonic()

@@ -3,50 +3,39 @@
 from __future__ import annotations
 
 import logging
-import os
-import uuid
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 import anyio
-from anyio.lowlevel import EventLoopToken, current_token
 
 from wxtoken_asgi import policy
-from wxtoken_asgi.batches import Batches
 from wxtoken_asgi.clock import Clock, Moment
 from wxtoken_asgi.entries import Entry, Held
-from wxtoken_asgi.errors import ConfigError, StoreError, StoreFormatError
+from wxtoken_asgi.errors import StoreError
+from wxtoken_asgi.link import Link
 from wxtoken_asgi.policy import State
 from wxtoken_asgi.stores.contract import (
     Behind,
     Busy,
     Claim,
-    Claimed,
     Commit,
-    Committed,
     Cut,
     Fail,
     Newer,
     Record,
     Spent,
-    Store,
     Wait,
 )
-from wxtoken_asgi.tasks import Tasks
 from wxtoken_asgi.troubles import spent, trouble
 
 logger = logging.getLogger("wxtoken_asgi")
 
-LEASE_S: Final = 30.0
 ENDS: Final = 2 / 3
 """Everything under a lease ends within this part of it, counted from before the claim."""
 
 LAST_WORD: Final = 0.1
 """What a fetch brought is told to the store in any case, for at least this part of its lease."""
-
-STORE_S: Final = 3.0
-"""The longest that one operation of a store may take."""
 
 COMMIT_TRIES: Final = 3
 RESTORED_S: Final = 0.05
@@ -74,115 +63,20 @@ class Permit:
 
 
 class Keeper:
-    """Speaks with the store on behalf of a process's entries.
+    """Says and hears for the entries of a process what the store has to know of them.
 
     Args:
-        store: where the records are.
+        link: the line to the store.
         clock: time and chance.
-        tasks: where batches of questions are sent to the store.
-        lease_s: seconds for which the right to fetch is given.
 
     Attributes:
-        opened: the store was opened.
-        away: the store did not answer when it was last asked.
-        returns: how often it was back after that.
         unsaved: entries whose held value the store does not know yet.
     """
 
-    def __init__(self, store: Store, clock: Clock, *, tasks: Tasks, lease_s: float = LEASE_S) -> None:
-        self.store = store
+    def __init__(self, link: Link, clock: Clock) -> None:
+        self.link = link
         self.clock = clock
-        self.lease_s = lease_s
-        self.opened = False
-        self.away = False
-        self.returns = 0
         self.unsaved: set[Entry] = set()
-        self._owner: tuple[tuple[int, EventLoopToken], str] | None = None
-        self._claims: Batches[Claim, Claimed] = Batches(self._say_claims, tasks)
-        self._commits: Batches[Commit, Committed] = Batches(self._say_commits, tasks)
-        self._fails: Batches[Fail, Record] = Batches(self._say_fails, tasks)
-
-    async def _say_claims(self, claims: list[Claim]) -> list[Claimed]:
-        return await self.ask(self.store.claim(claims, owner=self.owner, lease_s=self.lease_s))
-
-    async def _say_commits(self, commits: list[Commit]) -> list[Committed]:
-        return await self.ask(self.store.commit(commits))
-
-    async def _say_fails(self, fails: list[Fail]) -> list[Record]:
-        return await self.ask(self.store.fail(fails))
-
-    @property
-    def owner(self) -> str:
-        """This process and event loop's name in leases, drawn anew after a fork."""
-        here = (os.getpid(), current_token())
-        mine = self._owner
-        if mine is None or mine[0] != here:  # another thread's event loop may write its own meanwhile
-            mine = self._owner = (here, uuid.uuid4().hex)
-            self.clock.reseed()
-        return mine[1]
-
-    async def ask(self, operation: Awaitable[T]) -> T:
-        """The store's answer, or `StoreError` if it takes too long or fails in a way of its own."""
-        try:
-            with anyio.fail_after(STORE_S):
-                answer = await operation
-        except StoreError as error:
-            raise self._missed(error) from None
-        except TimeoutError:
-            msg = f"the store did not answer within {STORE_S:g} s"
-            raise self._missed(StoreError(msg)) from None
-        except ConfigError as hopeless:
-            raise self._missed(StoreError(str(hopeless))) from None
-        except Exception as error:  # whatever a third party's store raises
-            logger.exception("the store failed")
-            msg = f"the store failed ({type(error).__name__})"
-            raise self._missed(StoreError(msg)) from None
-        if self.away:
-            logger.warning("the store is back")
-            self.away = False
-            self.returns += 1
-        return answer
-
-    def _missed(self, error: StoreError) -> StoreError:
-        if not self.away:
-            logger.error("%s; what is held in memory is served meanwhile", error)
-            self.away = True
-        return error
-
-    async def open(self) -> None:
-        """Open the store. If it is away, it is asked again later.
-
-        Raises:
-            ConfigError: it cannot work here, whatever one waits for.
-            StoreFormatError: its records have a format that this version does not know.
-        """
-        self._owner = None  # whoever opens again is somebody else: leases left behind are not its own
-        try:
-            hopeless = await self.ask(self._open())
-        except StoreFormatError:
-            raise
-        except StoreError:
-            return
-        if hopeless is not None:
-            raise hopeless
-        self.opened = True
-
-    async def _open(self) -> ConfigError | None:
-        """Open the store; what can never work here is an answer, not an outage."""
-        try:
-            await self.store.open()
-        except ConfigError as hopeless:
-            return hopeless
-        return None
-
-    async def close(self, within_s: float) -> None:
-        """Let go of the store; whatever it does, this ends within `within_s` seconds."""
-        self.opened = False
-        try:
-            with anyio.move_on_after(within_s):
-                await self.store.close()
-        except Exception:
-            logger.exception("the store could not be closed")
 
     async def claim(self, entry: Entry, claim: Claim) -> Permit | Busy | None:
         """Ask for the right to fetch.
@@ -198,10 +92,10 @@ class Keeper:
         at = self.clock.moment()
         try:
             await self._own_up([entry])
-            claimed = await self._claims.ask(claim)
+            claimed = await self.link.claims.ask(claim)
             if isinstance(claimed, Behind) and await self.restore([entry]):
                 at = self.clock.moment()
-                claimed = await self._claims.ask(claim)
+                claimed = await self.link.claims.ask(claim)
         except StoreError as error:
             return await self._without_lease(entry, claim, error)
         if isinstance(claimed, Behind):
@@ -229,7 +123,9 @@ class Keeper:
             if self._can_wait(entry):
                 raise error
             await anyio.sleep(self.clock.random.uniform(0.0, UNLEASED_SPREAD_S))
-            if not self.away or self._can_wait(entry):  # the store is back, or its news have come meanwhile
+            if not self.link.away or self._can_wait(
+                entry
+            ):  # the store is back, or its news have come meanwhile
                 raise error
         logger.warning("the store is away: %s is fetched without a lease (degraded)", entry)
         known = entry.held.version if entry.held is not None else 0
@@ -244,12 +140,12 @@ class Keeper:
 
     def left(self, permit: Permit, part: float = ENDS) -> float:
         """Seconds until this part of a permit's lease is over; negative once it is."""
-        return permit.since + self.lease_s * part - self.clock.monotonic()
+        return permit.since + self.link.lease_s * part - self.clock.monotonic()
 
     async def _in_time(self, answer: Awaitable[T], permit: Permit) -> T:
         """An answer while the lease has time left, or `StoreError`."""
         try:
-            with anyio.fail_after(max(self.left(permit), self.lease_s * LAST_WORD)):
+            with anyio.fail_after(max(self.left(permit), self.link.lease_s * LAST_WORD)):
                 return await answer
         except TimeoutError:
             raise StoreError("the store did not answer before the lease's time was over") from None
@@ -272,7 +168,7 @@ class Keeper:
             said_at = self.clock.moment()
             say = _aged(commit, said_at.now - at.now)
             try:
-                committed = await self._in_time(self._commits.ask(say), permit)
+                committed = await self._in_time(self.link.commits.ask(say), permit)
             except StoreError:
                 continue
             if not committed.taken:
@@ -299,7 +195,7 @@ class Keeper:
         at = self.clock.moment()
         if permit.leased:
             try:
-                record = await self._in_time(self._fails.ask(fail), permit)
+                record = await self._in_time(self.link.fails.ask(fail), permit)
             except StoreError:
                 pass
             else:
@@ -324,7 +220,7 @@ class Keeper:
         await self._own_up(entries)
         at = self.clock.moment()
         held = [entry.held for entry in entries]
-        records = await self.ask(self.store.read([entry.credential for entry in entries]))
+        records = await self.link.ask(self.link.store.read([entry.credential for entry in entries]))
         lost: list[Entry] = []
         for entry, before, record in zip(entries, held, records, strict=True):
             if _lacks(record, before, at):
@@ -362,14 +258,16 @@ class Keeper:
             return
         at = self.clock.moment()
         commits = [_doubted(commit, at.now - since) for _, (commit, since) in said]
-        for (entry, told), committed in zip(said, await self.ask(self.store.commit(commits)), strict=True):
+        for (entry, told), committed in zip(
+            said, await self.link.ask(self.link.store.commit(commits)), strict=True
+        ):
             if entry.unsaid is told:
                 entry.unsaid = None
             entry.adopt(committed.record, at)
 
     def _dooms(self, entry: Entry) -> bool:
         """Whether a fetch of this process alone may doom what others hold."""
-        return entry.kind.policy.destructive and self.store.shared
+        return entry.kind.policy.destructive and self.link.store.shared
 
     async def restore(self, entries: list[Entry]) -> bool:
         """Put back what the store has lost, as far as it is still good.
@@ -386,7 +284,7 @@ class Keeper:
         if not records:
             return False
         logger.warning("%d records that the store does not have are restored", len(records))
-        for record in await self.ask(self.store.restore(records)):
+        for record in await self.link.ask(self.link.store.restore(records)):
             lost[record.credential].adopt(record, at)
         return True
 

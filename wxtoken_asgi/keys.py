@@ -46,7 +46,10 @@ def is_marked(text: str) -> bool:
 
 def shown(value: object) -> str:
     """A wrong value on one short line; of one that may hold a key nothing is shown."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - whatever somebody's object does
+        text = type(value).__name__
     if is_marked(text):
         return repr(HIDDEN)
     return text if len(text) <= 60 else f"{text[:57]}..."
@@ -96,6 +99,10 @@ class Key:
             return f"sha256:{self.digest.hex()}"
         until = datetime.fromtimestamp(int(self.until), UTC).isoformat().replace("+00:00", "Z")
         return f"sha256:{self.digest.hex()} until {until}"
+
+    def ends_before(self, other: Key) -> bool:
+        """Whether it ends, and the other one later or never."""
+        return self.until is not None and (other.until is None or other.until > self.until)
 
     @classmethod
     def of(cls, key: str, until: float | None = None) -> Key:

@@ -66,11 +66,12 @@ class Loop:
         self._replaced = anyio.Event()
         self._first: deque[Entry] = deque()
         self._keeper = keeper
+        self._link = keeper.link
         self._flights = flights
         self._cursor = ""
         self._listening: anyio.CancelScope | None = None
-        self._returns = keeper.returns
-        self._spread = keeper.store.shared
+        self._returns = keeper.link.returns
+        self._spread = keeper.link.store.shared
         self._resting: list[tuple[float, int, Entry]] = []
         self._turn = cycle(registry.entries.values())
         self._order = count()
@@ -197,7 +198,7 @@ class Loop:
             return LONGEST_SLEEP_S
         limit = room + self._passed
         try:
-            due = await self._keeper.ask(self._keeper.store.due(limit))
+            due = await self._link.ask(self._link.store.due(limit))
             await self._keeper.save()
         except StoreError:
             self._begin_without_store()
@@ -289,18 +290,18 @@ class Loop:
 
     async def _listen(self) -> Changes | None:
         """The next news, or None if it is to be asked for anew."""
-        returns = self._keeper.returns
+        returns = self._link.returns
         with anyio.move_on_after(2 * LONGEST_SLEEP_S) as self._listening:
-            return await self._keeper.store.changes(self._cursor, LONGEST_SLEEP_S)
-        if self._keeper.returns > returns:
+            return await self._link.store.changes(self._cursor, LONGEST_SLEEP_S)
+        if self._link.returns > returns:
             return None
         raise StoreError("the store does not tell what has changed")
 
     def _listen_again(self) -> None:
         """A store that was away and is back may have lost who waits for its news."""
-        if self._keeper.returns > self._returns and self._listening is not None:
+        if self._link.returns > self._returns and self._listening is not None:
             self._listening.cancel()
-        self._returns = self._keeper.returns
+        self._returns = self._link.returns
 
     async def _welcome(self) -> None:
         """After a reload: take over what the store holds of new entries, then begin what is missing."""
@@ -319,7 +320,7 @@ class Loop:
         """Begin to follow: the cursor first, then all records, so that nothing falls between."""
         if self._cursor:
             return
-        changes = await self._keeper.ask(self._keeper.store.changes("", 0.0))
+        changes = await self._link.ask(self._link.store.changes("", 0.0))
         await self._load(None)
         self._cursor = changes.cursor
 

@@ -24,8 +24,9 @@ from wxtoken_asgi.errors import (
 from wxtoken_asgi.flights import Flight, Flights
 from wxtoken_asgi.herald import Herald
 from wxtoken_asgi.hooks import Hook, Hooks
-from wxtoken_asgi.keeper import LEASE_S, Keeper
+from wxtoken_asgi.keeper import Keeper
 from wxtoken_asgi.kinds import KINDS, Kinds, with_probes
+from wxtoken_asgi.link import LEASE_S, Link
 from wxtoken_asgi.loop import Loop
 from wxtoken_asgi.records import Account
 from wxtoken_asgi.refresher import Refresher
@@ -124,12 +125,9 @@ class TokenManager:
         self._store_given = store is not None
         self._registry.check(store_given=self._store_given)
         store = store if isinstance(store, Store) else open_store(store or "memory:", clock=self.clock)
-        self._keeper = Keeper(
-            store,
-            self.clock,
-            tasks=self._tasks,
-            lease_s=options.seconds("lease", lease, least=SHORTEST_LEASE_S, most=LONGEST_LEASE_S),
-        )
+        lease_s = options.seconds("lease", lease, least=SHORTEST_LEASE_S, most=LONGEST_LEASE_S)
+        self._link = Link(store, self.clock, tasks=self._tasks, lease_s=lease_s)
+        self._keeper = Keeper(self._link, self.clock)
         self._refresher = Refresher(
             self._keeper,
             herald=Herald(self._hooks, self.clock),
@@ -250,7 +248,7 @@ class TokenManager:
             registry = self._registry.next(accounts)
             registry.check(store_given=self._store_given)
             if self.open:
-                look_around(self._keeper.store, registry.dooming)
+                look_around(self._link.store, registry.dooming)
             new = registry.take_over(self.clock.monotonic())
             self._registry, self.accounts = registry, registry.accounts
             if self._loop is not None:
@@ -265,7 +263,7 @@ class TokenManager:
             open=self.open,
             fetching=len(self._flights),
             waiting=self._waiter.waiting,
-            store_away=self._keeper.away,
+            store_away=self._link.away,
             credentials=tuple(CredentialStatistics.of(entry, self.clock) for entry in tried),
         )
 
@@ -394,7 +392,7 @@ class TokenManager:
     async def _open(self) -> None:
         self.clock.reseed()
         self.draining = False
-        for warning in look_around(self._keeper.store, self._registry.dooming):
+        for warning in look_around(self._link.store, self._registry.dooming):
             logger.warning("%s", warning)
         loop = Loop(self._registry, keeper=self._keeper, flights=self._flights, beside=self.beside)
         session = Session(loop, Weixin(self._transport), self._keeper, self._flights, self._hooks)

@@ -11,7 +11,7 @@ from wxtoken_asgi.access import DEFAULT_TRUSTED, Access
 from wxtoken_asgi.accounts import Accounts
 from wxtoken_asgi.answers import error_answer
 from wxtoken_asgi.audit import Audit
-from wxtoken_asgi.clients import Client
+from wxtoken_asgi.clients import Client, Clients
 from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.door import Door
 from wxtoken_asgi.endpoints import Endpoints
@@ -61,11 +61,7 @@ class _Rules(NamedTuple):
             ConfigError: one is wrong, or a client names an account that is not there.
         """
         self.access(accounts)
-        for client in self.clients:
-            for app in client.accounts:
-                if accounts.get(app) is None:
-                    msg = f"client {client.name}: accounts: there is no account {app[:64]!r}"
-                    raise ConfigError(msg)
+        Clients(self.clients, accounts)
 
 
 class WxTokenMiddleware:
@@ -82,10 +78,6 @@ class WxTokenMiddleware:
         js_config_ticket: whether `/js-config/` gives the ticket to those who may read tickets.
         js_config_open: whether `/js-config/` answers everybody; else only clients that may `js-config`.
         clients: programs that may ask, known by a key or by their networks.
-
-    Attributes:
-        pages: an ASGI app that answers `/js-config/` and `/health/live` and nothing else, for a listener that
-            anybody may reach.
 
     Raises:
         ConfigError: an option is wrong; the message names it.
@@ -115,7 +107,6 @@ class WxTokenMiddleware:
         self._rules.check(tokens.accounts)
         self._audit = Audit(tokens.clock)
         tokens.beside.append(self._audit.run)
-        self.pages = PublicPages(self)
         self._furnish()
         tokens.reloaded.append(self._furnish)
 
@@ -220,8 +211,11 @@ class WxTokenMiddleware:
                 return
         await self.app(scope, receive, send)
 
-    async def answer_publicly(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer what `pages` answers."""
+    async def pages(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An ASGI app for a listener that anybody may reach: only `/js-config/` and `/health/live`."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+            return
         path = route_path(scope.get("path", ""), scope.get("root_path", ""))
         first, beyond = self._public.span
         if scope["type"] == "http" and first <= path < beyond:
@@ -244,24 +238,6 @@ class WxTokenMiddleware:
 
     def _drain(self) -> None:
         self.tokens.draining = True
-
-
-class PublicPages:
-    """The part of a service that anybody may reach.
-
-    Args:
-        service: the service.
-    """
-
-    def __init__(self, service: WxTokenMiddleware) -> None:
-        self._service = service
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer signatures and liveness; all else is 404."""
-        if scope["type"] == "lifespan":
-            await self._service(scope, receive, send)
-            return
-        await self._service.answer_publicly(scope, receive, send)
 
 
 def _readable(scope: Scope) -> Scope:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 from wxtoken_asgi.errors import ConfigError
-
-_SHOWN = 60
+from wxtoken_asgi.keys import shown
 
 
 def seconds(name: str, value: object, *, least: float, most: float) -> float:
@@ -18,7 +17,7 @@ def seconds(name: str, value: object, *, least: float, most: float) -> float:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if number and least <= value <= most:  # type: ignore[operator]
         return float(value)  # type: ignore[arg-type]
-    raise ConfigError(f"{name} must be {least:g} to {most:g} seconds, not {_shown(value)}")
+    raise ConfigError(f"{name} must be {least:g} to {most:g} seconds, not {shown(value)}")
 
 
 def count(name: str, value: object, *, most: int) -> int:
@@ -29,7 +28,7 @@ def count(name: str, value: object, *, most: int) -> int:
     """
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most:
         return value
-    raise ConfigError(f"{name} must be a whole number from 1 to {most}, not {_shown(value)}")
+    raise ConfigError(f"{name} must be a whole number from 1 to {most}, not {shown(value)}")
 
 
 def word(name: str, value: object) -> str:
@@ -40,12 +39,4 @@ def word(name: str, value: object) -> str:
     """
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", value):
         return value
-    raise ConfigError(f"{name} must be 1-64 letters, digits, '_', '-' or '.', not {_shown(value)}")
-
-
-def _shown(value: object) -> str:
-    try:
-        text = repr(value)
-    except Exception:  # noqa: BLE001 - whatever somebody's object does
-        text = type(value).__name__
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+    raise ConfigError(f"{name} must be 1-64 letters, digits, '_', '-' or '.', not {shown(value)}")

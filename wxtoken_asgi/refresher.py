@@ -18,7 +18,8 @@ from wxtoken_asgi.errcodes import ErrorClass
 from wxtoken_asgi.errors import BudgetSpent, NotReady
 from wxtoken_asgi.flights import Flight
 from wxtoken_asgi.herald import Herald
-from wxtoken_asgi.keeper import LEASE_S, Keeper, Permit
+from wxtoken_asgi.keeper import Keeper, Permit
+from wxtoken_asgi.link import LEASE_S
 from wxtoken_asgi.policy import Fetched, Kept, Trouble
 from wxtoken_asgi.sources import Answer, Ask, Reason, RefusedError
 from wxtoken_asgi.stores.contract import Busy, Claim, Commit, Cost, Cut, Fail, LastError

@@ -41,7 +41,7 @@ class Session:
             ConfigError: the store cannot work here, whatever one waits for.
             StoreFormatError: its records have a format that this version does not know.
         """
-        await self._keeper.open()
+        await self._keeper.link.open()
         await self.loop.warm_up()
 
     def run(self, tasks: Tasks) -> None:
@@ -62,7 +62,7 @@ class Session:
             store_s: seconds for the store.
         """
         async with AsyncExitStack() as closing:  # undone in the opposite order
-            closing.push_async_callback(self._keeper.close, store_s)
+            closing.push_async_callback(self._keeper.link.close, store_s)
             closing.push_async_callback(self.weixin.aclose)
             closing.push_async_callback(self._hooks.settle, hooks_s)
             closing.push_async_callback(self._flights.settle, fetch_s)

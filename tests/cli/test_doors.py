@@ -42,6 +42,7 @@ class FakeService:
         ({"type": "http", "server": None}, "pages"),
         ({"type": "http"}, "pages"),
         ({"type": "websocket", "server": ("127.0.0.1", WIDE)}, "all"),
+        ({"type": "websocket", "server": ("127.0.0.1", NARROW)}, "pages"),
         ({"type": "lifespan"}, "all"),
     ],
 )
@@ -49,19 +50,6 @@ async def test_the_door_says_what_is_behind_it(anyio_backend, scope, got):
     service = FakeService()
     await Doors(service, NARROW)(scope, None, None)
     assert service.got == [got]
-
-
-async def test_a_websocket_is_closed_at_the_narrow_door(anyio_backend):
-    service, sent = FakeService(), []
-
-    async def receive():
-        return {"type": "websocket.connect"}
-
-    async def send(message):
-        sent.append(message["type"])
-
-    await Doors(service, NARROW)({"type": "websocket", "server": ("h", NARROW)}, receive, send)
-    assert (service.got, sent) == ([], ["websocket.close"])
 
 
 # Sockets

@@ -88,12 +88,12 @@ def test_a_lifetime_is_counted_in_days(run):
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
-        (["wxk_not-to-be-shown"], "wxtoken: NAME: client 'wxk_***': its name must not begin as a key does"),
-        (["Trusted"], "wxtoken: NAME: client Trusted: the setting trusted is called so"),
+        (["wxk_not-to-be-shown"], "wxtoken: client 'wxk_***': name must not begin as a key does"),
+        (["Trusted"], "wxtoken: client Trusted: the setting trusted is called so"),
         (["dev", "wxk_not-to-be-shown"], "wxtoken: unrecognized arguments: wxk_***; see"),
         (["--into", "wxk_not-to-be-shown/f"], "wxtoken: wxk_***: cannot be read and written"),
         (["a b"], "wxtoken: client 'a b': name must be"),
-        (["trusted"], "wxtoken: NAME: client trusted: the setting trusted is called so"),
+        (["trusted"], "wxtoken: client trusted: the setting trusted is called so"),
         (
             ["--days", "0"],
             "wxtoken key: argument --days: it must be a number, above 0 and at most 36500, not '0'",

@@ -458,15 +458,18 @@ async def test_the_public_part_hands_on_the_lifespan_and_refuses_websockets(worl
     [
         ("crm", "clients: must be a list of Client objects"),
         (["crm"], "clients: must be a list of Client objects"),
-        ([Client("trusted", networks=["10.0.0.1"])], "client trusted: this name stands for the setting"),
-        ([Client("a", networks=["10.0.0.1"])] * 2, "client a: two clients have this name"),
+        (
+            [Client("trusted", networks=["10.0.0.1"])],
+            "client trusted: the setting trusted is called so; choose another name",
+        ),
+        ([Client("a", networks=["10.0.0.1"])] * 2, "client a: another client has this name"),
         (
             [Client("a", keys=[Key.of(ALL).line]), Client("b", keys=[Key.of(ALL).line])],
             "is a key of client a already",
         ),
         (
             [Client("a", networks=["::1"], accounts=["shop"])],
-            "client a: accounts: there is no account 'shop'",
+            "client a: accounts: 'shop' is no account",
         ),
     ],
 )

@@ -54,7 +54,7 @@ async def test_it_opens_again_and_keeps_what_the_store_holds(world):
         before = await tokens.access_token("beta")
     async with tokens:
         assert await tokens.access_token("beta") == before
-    async with world.manager(store=tokens._keeper.store) as restarted:
+    async with world.manager(store=tokens._link.store) as restarted:
         assert await restarted.access_token("beta") == before
     assert world.count("token") == 1
 
@@ -202,13 +202,13 @@ async def test_a_bug_in_the_loop_does_not_end_it(world, caplog):
 
 async def test_owners_differ_and_are_drawn_again_after_a_fork(world, monkeypatch):
     one, two = world.manager(), world.manager()
-    assert one._keeper.owner == one._keeper.owner != two._keeper.owner
-    before = one._keeper.owner
+    assert one._link.owner == one._link.owner != two._link.owner
+    before = one._link.owner
     monkeypatch.setattr("os.getpid", lambda: 1)
-    assert one._keeper.owner != before
+    assert one._link.owner != before
 
 
-def test_ten_thousand_accounts_are_kept_by_one_loop():
+def test_two_thousand_accounts_are_kept_by_one_loop():
     """A heap in the store, and no task per credential."""
     from support.fleet import Fleet
 

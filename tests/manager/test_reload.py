@@ -99,7 +99,7 @@ async def test_a_fetch_under_way_that_the_old_secret_is_refused_for_is_made_with
             group.start_soon(read)
         assert len(set(got)) == 1
         assert [call.errcode for call in world.sandbox.calls] == [40125, 0]
-        record = (await tokens._keeper.store.read([tokens.entry("beta", "access_token").credential]))[0]
+        record = (await tokens._link.store.read([tokens.entry("beta", "access_token").credential]))[0]
         assert (record.error, record.attempts) == (None, 0)
 
 

@@ -464,10 +464,10 @@ async def test_whoever_waits_to_fetch_without_a_lease_looks_once_more_before_it_
         value = await world.manager(world.account("beta"), store=other).access_token("beta")
         store.faults.clear()
         if back:
-            await tokens._keeper.ask(store.due(1))
+            await tokens._link.ask(store.due(1))
         else:
             await tokens._keeper.load([tokens.entry("beta", "access_token")])
-            tokens._keeper.away = True
+            tokens._link.away = True
         await anyio.sleep(30)
     assert world.count("token") == 1
     assert await tokens.access_token("beta") == value
@@ -575,9 +575,9 @@ async def test_what_becomes_unsaved_while_the_rest_is_saved_is_saved_the_next_ti
 
 
 async def test_an_event_loop_has_a_name_of_its_own_whoever_else_draws_one(world, store, monkeypatch):
-    keeper = world.manager(store=store)._keeper
-    monkeypatch.setattr(world.clock, "reseed", lambda: setattr(keeper, "_owner", (None, "another loop's")))
-    assert keeper.owner != "another loop's"
+    link = world.manager(store=store)._link
+    monkeypatch.setattr(world.clock, "reseed", lambda: setattr(link, "_owner", (None, "another loop's")))
+    assert link.owner != "another loop's"
 
 
 async def test_what_was_fetched_without_a_lease_and_is_newer_than_what_the_store_has_is_put_there_cut(

@@ -128,6 +128,12 @@ MUTANTS = (
     ),
     Mutant("budgets are not spent", "refresher.py", "charges=charges(entry, flight),", "charges=(),"),
     Mutant(
+        "a budget kept per process",
+        "refresher.py",
+        "charges=charges(entry, flight),",
+        "charges=tuple(c._replace(name=c.name + self._keeper.link.owner) for c in charges(entry, flight)),",
+    ),
+    Mutant(
         "a report is not compared", "waiter.py", "if dead is not None and held.value != dead:", "if False:"
     ),
     Mutant(

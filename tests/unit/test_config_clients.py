@@ -285,7 +285,7 @@ def test_a_setting_of_a_client_at_the_top_or_in_an_account_s_table_is_refused(re
             "client 'a b': name must be 1-64 letters, digits, '_', ",
         ),
         (
-            'clients.trusted = { networks = ["::1"] }',
+            'clients.trusted = { keyless = true, networks = ["::1"] }',
             "client trusted: the setting trusted is called so; choose another name",
         ),
         (
@@ -298,7 +298,7 @@ def test_a_setting_of_a_client_at_the_top_or_in_an_account_s_table_is_refused(re
         ),
         (
             f'clients.{KEY} = {{ keys = ["{LINE}"] }}',
-            "client 'wxk_***': its name must not begin as a key does",
+            "client 'wxk_***': name must not begin as a key does",
         ),
         (f'clients.{KEY}.kys = ["{LINE}"]', "client wxk_***: kys is no setting"),
         (f"clients.{KEY} = 1", "client wxk_***: must be a table, [clients.NAME]"),
@@ -353,7 +353,7 @@ def test_a_wrong_variable_is_named(refused, variable, text, message):
 def test_a_key_in_a_variable_s_name_is_not_repeated(refused):
     name = f"WXTOKEN_CLIENTS__{KEY.replace('-', '_').upper()}__KEYS"
     said = refused("", **{name: LINE})
-    assert said == "WXTOKEN_CLIENTS__wxk_***: client 'wxk_***': its name must not begin as a key does"
+    assert said == "WXTOKEN_CLIENTS__wxk_***: client 'wxk_***': name must not begin as a key does"
     assert refused("", **{f"WXTOKEN_{KEY}": "x"}) == "WXTOKEN_wxk_*** is no setting"
 
 

@@ -32,11 +32,8 @@ class Doors:
         """Hand the request on. What says nothing of its door is taken for one that came by the narrow one."""
         if scope["type"] == "lifespan" or self._is_wide(scope.get("server")):
             await self.service(scope, receive, send)
-        elif scope["type"] == "http":
-            await self.service.pages(scope, receive, send)
         else:
-            await receive()
-            await send({"type": "websocket.close", "code": 1000})
+            await self.service.pages(scope, receive, send)
 
     def _is_wide(self, server: tuple[str, int | None] | None) -> bool:
         return server is not None and server[1] != self.port

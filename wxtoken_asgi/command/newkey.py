@@ -15,8 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from wxtoken_asgi.clients import Client
-from wxtoken_asgi.config.building import check_name
+from wxtoken_asgi.clients import Client, Clients
 from wxtoken_asgi.config.keyfile import rotated
 from wxtoken_asgi.errors import ConfigError, WxTokenError
 from wxtoken_asgi.keys import Key
@@ -39,8 +38,7 @@ def explained(key: Key, name: str | None) -> list[str]:
     listed = f'keys = ["{key.line}"]'
     if name is None:
         return ["The client's table, [clients.NAME], takes:", listed, _SENT]
-    check_name("NAME", name)
-    Client(name, keys=(key.line,))
+    Clients([Client(name, keys=(key.line,))])
     quoted = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
     return ["The configuration, above its first [table], takes:", f"clients.{quoted} = {{ {listed} }}", _SENT]
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from wxtoken_asgi.accounts import Accounts
-from wxtoken_asgi.clients import TRUSTED, Client
+from wxtoken_asgi.clients import Client, Clients
 from wxtoken_asgi.config.assembly import resolve
 from wxtoken_asgi.config.files import Files
 from wxtoken_asgi.config.layers import Entries, Tables, complaint
-from wxtoken_asgi.config.sections import ACCOUNTS, CLIENTS, Section, closest
+from wxtoken_asgi.config.sections import ACCOUNTS, CLIENTS, Section
 from wxtoken_asgi.config.settings import ACCOUNT, TOP
 from wxtoken_asgi.errors import ConfigError
-from wxtoken_asgi.keys import HIDDEN, MARK, shown
 from wxtoken_asgi.records import Account
+from wxtoken_asgi.spelling import meant
 
 _SHARED: Final = tuple(name for name in TOP if name in ACCOUNT)
 
@@ -69,39 +69,13 @@ def build_clients(
     Raises:
         ConfigError: a setting is missing or wrong, a key has two owners, or there is no such account.
     """
-    _check_names(tables)
     site = _Site(CLIENTS, tables, environ, files)
-    clients = tuple(site.build(name, _client) for name in tables)
-    _check_keys(site, clients)
-    for client in clients:
-        _check_accounts(site, client, tuple(accounts.apps))
-    return clients
+    clients = Clients(accounts=accounts)
 
+    def make(name: str, **values: Any) -> Client:
+        return clients.add(_client(name, **values))
 
-def check_name(origin: str, name: str) -> None:
-    """Refuse a client's name that means something else.
-
-    Args:
-        origin: where it stands, for messages.
-        name: the name.
-
-    Raises:
-        ConfigError: it does.
-    """
-    if name.casefold() == TRUSTED:
-        raise complaint(origin, "the setting trusted is called so; choose another name", CLIENTS.label(name))
-    if name.casefold().startswith(MARK):
-        raise complaint(origin, "its name must not begin as a key does", f"client {HIDDEN!r}")
-
-
-def _check_names(tables: Tables) -> None:
-    found: dict[str, str] = {}
-    for name, table in tables.items():
-        check_name(table.origin, name)
-        other = found.setdefault(name.casefold(), name)
-        if other != name:
-            message = f"its name differs from that of {CLIENTS.label(other)} in letter case only"
-            raise complaint(table.origin, message, CLIENTS.label(name))
+    return tuple(site.build(name, make) for name in tables)
 
 
 def _client(name: str, *, keyless: bool = False, **values: Any) -> Client:
@@ -150,7 +124,9 @@ class _Site:
         entries = resolve(table.entries, self.section, self.environ, self.files, label)
         for keys, ways in self.section.needs:
             if not keys & entries.keys():
-                raise complaint(table.origin, f"{ways} is missing{self._typo(name)}", label)
+                others = [other for other in self.tables if other != name]
+                hint = meant(name, others, f"{self.section.one} ")
+                raise complaint(table.origin, f"{ways} is missing{hint}", label)
         values = {key: entry.value for key, entry in (self.shared | entries).items()}
         try:
             return make(name, **values)
@@ -163,25 +139,3 @@ class _Site:
         table = self.tables[name]
         places = [table.entries[form].origin for form in (key, f"{key}_file") if form in table.entries]
         return places[0] if places else table.origin
-
-    def _typo(self, name: str) -> str:
-        meant = closest(name, tuple(other for other in self.tables if other != name))
-        return f"; did you mean {self.section.one} {meant}?" if meant else ""
-
-
-def _check_keys(site: _Site, clients: tuple[Client, ...]) -> None:
-    owners: dict[bytes, str] = {}
-    for client in clients:
-        for key in client.known_keys:
-            owner = owners.setdefault(key.digest, client.name)
-            if owner != client.name:
-                message = f"keys: {key.id} is a key of {CLIENTS.label(owner)} already"
-                raise complaint(site.origin(client.name, "keys"), message, CLIENTS.label(client.name))
-
-
-def _check_accounts(site: _Site, client: Client, apps: tuple[str, ...]) -> None:
-    for app in client.accounts:
-        if app not in apps:
-            meant = closest(app, apps)
-            message = f"accounts: {shown(app)} is no account" + (f"; did you mean {meant}?" if meant else "")
-            raise complaint(site.origin(client.name, "accounts"), message, CLIENTS.label(client.name))

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from wxtoken_asgi.config.files import Files
-from wxtoken_asgi.config.sections import HEAD, NAMED, Section, closest, misplaced
+from wxtoken_asgi.config.sections import HEAD, NAMED, Section, misplaced
 from wxtoken_asgi.config.settings import TOP
 from wxtoken_asgi.config.shapes import Setting
 from wxtoken_asgi.errors import ConfigError
 from wxtoken_asgi.keys import hide, shown
+from wxtoken_asgi.spelling import closest
 
 PREFIX: Final = "WXTOKEN_"
 CONFIG: Final = "WXTOKEN_CONFIG"
@@ -240,9 +241,9 @@ def _variable_hint(variable: str) -> str:
     for section in NAMED:
         if variable.startswith(PREFIX + section.one.upper()):
             return f"; {section.how}"
-    meant = closest(variable.removeprefix(PREFIX), (*TOP, "config"))
-    if meant:
-        return f"; did you mean {PREFIX}{meant.upper()}?"
+    close = closest(variable.removeprefix(PREFIX), (*TOP, "config"))
+    if close:
+        return f"; did you mean {PREFIX}{close.upper()}?"
     return _link_hint(variable, "tcp://")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from typing import Final
 from wxtoken_asgi.config.settings import ACCOUNT, CLIENT, SETTINGS, TOP
 from wxtoken_asgi.config.shapes import Setting
 from wxtoken_asgi.keys import shown
+from wxtoken_asgi.spelling import meant
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,8 +108,8 @@ def misplaced(key: str, section: Section) -> str:
         if key in other.rows:
             return f"{name} belongs into {_a(other.one)}'s table, {other.form}"
     known = (*section.rows, *(tables if section is HEAD else ()))
-    meant = _former(key, section) or closest(key, known)
-    return f"{name} is no setting" + (f"; did you mean {meant}?" if meant else "")
+    former = _former(key, section)
+    return f"{name} is no setting" + (f"; did you mean {former}?" if former else meant(key, known))
 
 
 def _a(word: str) -> str:
@@ -118,13 +118,6 @@ def _a(word: str) -> str:
 
 def _former(key: str, section: Section) -> str | None:
     return None if section is CLIENTS else _FORMER.get(key.lower())  # it knew no clients
-
-
-def closest(word: str, known: tuple[str, ...]) -> str | None:
-    """The known name that is most like this word, if one is much like it."""
-    plain = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(word.lower(), plain, n=1, cutoff=0.7)
-    return plain[found[0]] if found else None
 
 
 def reference() -> Iterator[str]:
