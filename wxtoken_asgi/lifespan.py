@@ -293,9 +293,7 @@ def _knows_no_lifespan(error: Exception) -> bool:
         return True
     if isinstance(error, KeyError):
         return bool(error.args) and error.args[0] in _HTTP_KEYS
-    return isinstance(error, (AssertionError, ValueError, TypeError, RuntimeError)) and _raised_at_scope(
-        error
-    )
+    return isinstance(error, _CHECKS) and _raised_at_scope(error)
 
 
 def _raised_at_scope(error: Exception) -> bool:

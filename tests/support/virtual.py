@@ -7,7 +7,6 @@ import contextlib
 import selectors
 from typing import Any
 
-import anyio
 import trio
 from trio.testing import MockClock
 
@@ -59,6 +58,14 @@ def virtual_backend(name: str) -> tuple[str, dict[str, Any]]:
     return name, {"loop_factory": VirtualLoop}
 
 
+def _loop_time() -> float:
+    """As `anyio.current_time`, which takes ten times as long, and tests ask by the million."""
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:
+        return trio.current_time()
+
+
 class VirtualClock(Clock):
     """The clocks of a machine in virtual time.
 
@@ -75,8 +82,8 @@ class VirtualClock(Clock):
         self._last = 0.0
 
     def monotonic(self) -> float:
-        with contextlib.suppress(anyio.NoEventLoopError):
-            self._last = anyio.current_time()
+        with contextlib.suppress(RuntimeError):  # no event loop runs: time stands still
+            self._last = _loop_time()
         return self._last + self.slept + 1000.0
 
     def ticks(self) -> float:
