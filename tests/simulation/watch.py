@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from wxtoken_asgi.errors import BudgetSpent
-from wxtoken_asgi.policy import OVERLAP_TRUST_S
+from wxtoken_asgi.policy import OVERLAP_TRUST_S, QUOTA_SPREAD, URGENT_BACKOFF_CAP_S
 from wxtoken_asgi.stores.contract import Claim, Commit, Committed, Granted
 
 from simulation.chance import DAY
@@ -102,7 +102,14 @@ class Watch:
             self._outside.get(app, float("-inf")),
             *world.shelf.wiped[-1:],
         )
-        return now - last > CALM_S
+        return now - last > CALM_S and now - self._spoiled(app) > CALM_S
+
+    def _spoiled(self, app: str) -> float:
+        """When a call went wrong after which an account with a small quota may rest for many minutes."""
+        account = self.world.account(app)
+        if account.endpoint == "stable" or QUOTA_SPREAD * DAY / account.daily_quota <= URGENT_BACKOFF_CAP_S:
+            return float("-inf")
+        return self.world.way.spoiled.get(account.appid, float("-inf"))
 
     # what callers see
 
@@ -211,9 +218,14 @@ class Watch:
         return max(world.shelf.healthy_since, world.way.healthy_since, mended, wiped) >= since
 
     def wiped(self) -> None:
-        """The store was emptied: what a living worker holds fresh must come back without a fetch."""
+        """The store was emptied: what a living worker holds fresh must come back without a fetch.
+
+        The store knows no lease that it gave before; the numbers of the next may begin below those.
+        """
         now, world = trio.current_time(), self.world
         self._spared = {}
+        self._fences.clear()
+        self._charged.clear()
         if world.shelf.outage is not None or now - world.shelf.healthy_since < 60:
             return
         for worker in world.workers:
@@ -328,10 +340,7 @@ class Watch:
     def _committed(self, worker: Worker, commit: Commit, committed: Committed) -> None:
         self.world.tally.add("commits" if committed.taken else "commits refused")
         key = (self.world.app(commit.credential), commit.credential.kind)
-        if not committed.taken or commit.fence >= self._fences.get(key, 0):
-            return
-        wiped = max(self.world.shelf.wiped, default=float("-inf"))
-        if trio.current_time() - wiped > 600:  # an empty store cannot know of a later lease
+        if committed.taken and commit.fence < self._fences.get(key, 0):
             self.broken("P3", f"{worker} wrote the {key} of an older lease over a newer one")
 
     # what WeChat sees

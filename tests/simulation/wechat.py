@@ -60,6 +60,7 @@ class Way:
         away: how WeChat is away now (one of `AWAY`), if it is.
         calls: all calls so far.
         healthy_since: since when WeChat was never away, in true time.
+        spoiled: by appid, when a single call went wrong last.
     """
 
     def __init__(self, sandbox: Sandbox, rates: Rates, random: Random, tally: Tally) -> None:
@@ -70,6 +71,7 @@ class Way:
         self.away: str | None = None
         self.calls: list[Call] = []
         self.healthy_since = 0.0
+        self.spoiled: dict[str, float] = {}
         self.on_call: Callable[[Call], None] = lambda _: None
 
     def transport(self, process: Any, point: Callable[[str], Awaitable[None]]) -> httpx.AsyncBaseTransport:
@@ -112,9 +114,12 @@ class _Transport(httpx.AsyncBaseTransport):
         await self._point("before the call")
         trouble = way.trouble()
         await anyio.sleep(way.random.uniform(0.02, 0.3))
+        key = _key(way.sandbox, request)
+        if trouble is not None:
+            way.spoiled[key[0]] = trio.current_time()
         if trouble == "refuses":
             raise httpx.ConnectError("refused", request=request)
-        call = Call(_key(way.sandbox, request), self._process, trio.current_time())
+        call = Call(key, self._process, trio.current_time())
         way.called(call)
         try:
             return await self._carry(request, trouble)
