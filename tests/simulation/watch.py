@@ -297,9 +297,12 @@ class Watch:
             self.broken("P8", f"{worker} claims {key} as asked for; nobody asked")
         if isinstance(claimed, Granted):
             self.world.tally.add("fetches")
-            self._fences[key] = max(self._fences.get(key, 0), claimed.fence)
+            known = self._fences.get(key, 0)
+            self._fences[key] = max(known, claimed.fence)
             if claim.asked:
                 self._granted_as_asked(key, claimed.fence)
+            elif claimed.fence == known:
+                return  # its own lease, and somebody has restored a newer value since it began
             elif claimed.record.good and claimed.record.ask_in_s > EARLY_S:
                 self.broken("P2", f"{worker} may fetch {key}, which is fresh")
 
