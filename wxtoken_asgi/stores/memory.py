@@ -7,7 +7,7 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Sequence
-from itertools import count
+from itertools import count, islice
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -246,4 +246,5 @@ class MemoryStore(Store):
         missed = self._last - int(last) if epoch == self._epoch and last.isdecimal() else -1
         if not 0 <= missed <= len(self._changes):
             return Changes(now, None)
-        return Changes(now, tuple(dict.fromkeys(list(self._changes)[len(self._changes) - missed :])))
+        latest = list(islice(reversed(self._changes), missed))
+        return Changes(now, tuple(dict.fromkeys(reversed(latest))))
