@@ -39,6 +39,7 @@ class Faults:
         self.refused: set[str] = set()
         self.mended: dict[str, float] = {}
         self.over = False
+        self._healed = trio.Event()
 
     async def run(self, task_group: Any) -> None:
         """Let everything go wrong as often as the rates say."""
@@ -120,13 +121,12 @@ class Faults:
     async def _suspend(self, random: Random) -> None:
         self.world.tally.add("host suspended")
         host = random.choice(self.world.hosts)
-        asleep = duration(random, 10, 2 * HOUR)
+        asleep_s = duration(random, 10, 2 * HOUR)
         sleepers = [worker for worker in self.world.workers if worker.host is host and worker.up]
         processes = [worker.process for worker in sleepers]
         for process in processes:
             process.stop()
-        await trio.sleep(asleep)
-        host.slept += asleep
+        host.slept += await self._pass(asleep_s)
         for worker, process in zip(sleepers, processes, strict=True):
             self._go_on(worker, process)
 
@@ -137,7 +137,7 @@ class Faults:
             if worker.host is host:
                 worker.process.kill()
                 worker.tokens = None
-        await trio.sleep(duration(random, 20, 1800))
+        await self._pass(duration(random, 20, 1800))
         host.boot()
         for worker in self.world.workers:
             if worker.host is host:
@@ -167,6 +167,13 @@ class Faults:
         self.refused.discard(app)
         self.mended[app] = trio.current_time()
 
+    async def _pass(self, seconds: float) -> float:
+        """Wait so long, or until all is well again; how long that was."""
+        begun = trio.current_time()
+        with trio.move_on_after(seconds):
+            await self._healed.wait()
+        return trio.current_time() - begun
+
     # what becomes of a process
 
     def _end(self, worker: Worker, away_s: float) -> None:
@@ -188,6 +195,7 @@ class Faults:
     async def heal(self) -> None:
         """All is well again, for ever."""
         self.over = True
+        self._healed.set()
         await anyio.lowlevel.checkpoint()
         world = self.world
         world.way.come_back()

@@ -123,6 +123,9 @@ class _Transport(httpx.AsyncBaseTransport):
         way.called(call)
         try:
             return await self._carry(request, trouble)
+        except BaseException:  # perhaps its process was stopped meanwhile
+            way.spoiled[key[0]] = trio.current_time()
+            raise
         finally:  # a process that was killed never comes here
             call.ended = trio.current_time()
 
