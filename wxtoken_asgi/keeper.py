@@ -166,7 +166,7 @@ class Keeper:
                     break
                 await anyio.sleep(policy.SHORTEST_WAIT_S)
             said_at = self.clock.moment()
-            say = _aged(commit, said_at.now - at.now)
+            say = replace(_aged(commit, said_at.now - at.now), left_s=self.left(permit, 1.0))
             try:
                 committed = await self._in_time(self.link.commits.ask(say), permit)
             except StoreError:

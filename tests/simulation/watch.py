@@ -61,7 +61,7 @@ class Watch:
         self.trace = 0
         self._born: dict[tuple[str, str, str], float] = {}
         self._had: set[tuple[str, str, str]] = set()
-        self._recent: dict[tuple[str, str], deque[float]] = {}
+        self._recent: dict[tuple[str, str], deque[tuple[float, Any]]] = {}
         self._day: dict[tuple[str, str], deque[float]] = {}
         self._outside: dict[str, float] = {}
         self._served_once: set[tuple[str, str]] = set()
@@ -354,13 +354,14 @@ class Watch:
         self._trace(call.key)
         recent = self._recent.setdefault(call.key, deque())
         day = self._day.setdefault(call.key, deque())
-        recent.append(now)
+        recent.append((now, call.process))
         day.append(now)
-        while recent[0] < now - HOT_S:
+        while recent[0][0] < now - HOT_S:
             recent.popleft()
         while day[0] < now - DAY:
             day.popleft()
-        if len(recent) > HOT_CALLS:
+        alone = len({process for _, process in recent}) if self._was_away(HOT_S) else 1  # each for itself
+        if len(recent) > HOT_CALLS * alone:
             self.broken("P7", f"{len(recent)} calls for {call.key} within {HOT_S:g} s")
         account = self.world.by_appid.get(call.key[0])
         if account is not None:
@@ -374,6 +375,10 @@ class Watch:
             if len(day) > account.daily_quota * (1 + wipes) + 10:
                 self.broken("P7", f"{len(day)} calls for {call.key} in 24 hours")
         self._look_for_another(call)
+
+    def _was_away(self, within_s: float) -> bool:
+        shelf = self.world.shelf
+        return shelf.outage is not None or trio.current_time() - shelf.healthy_since < within_s
 
     def _look_for_another(self, call: Call) -> None:
         for other in reversed(self.world.way.calls):

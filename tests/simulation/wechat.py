@@ -135,8 +135,10 @@ class _Transport(httpx.AsyncBaseTransport):
             await anyio.sleep_forever()
         if trouble == "resets":
             raise httpx.ReadError("reset", request=request)
+        faults = way.sandbox.faults
+        faults._armed = [one for one in faults._armed if one.left is None]  # what another call has left over
         if trouble == "nonsense":
-            way.sandbox.faults.add(way.random.choice(NONSENSE))
+            faults.add(way.random.choice(NONSENSE))
         if trouble == "slow":
             await anyio.sleep(duration(way.random, 0.5, 15))
         answer = await self._inner.handle_async_request(request)

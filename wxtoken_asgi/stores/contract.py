@@ -215,6 +215,8 @@ class Commit:
         costs: what else was spent; counted once for each lease, and only if the commit is taken.
         refused: what becomes of the stored value if this commit comes too late; None: nothing.
         state: opaque.
+        left_s: seconds of the lease that were left when this was said. If fewer are left when the store hears
+            it, the value lives for that much less. None: unknown.
     """
 
     credential: Credential
@@ -227,6 +229,7 @@ class Commit:
     costs: tuple[Cost, ...] = ()
     refused: Cut | None = None
     state: str = field(default="", repr=False)
+    left_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +338,9 @@ class Store(abc.ABC):
 
         A fence beyond the latest is taken too: the store has lost the lease, and nobody got a later one.
         So a value that was fetched while the store was emptied is not lost with it.
+
+        One that is heard again, however long it was on its way, changes nothing: the value ends when it would
+        have ended, or earlier.
         """
 
     @abc.abstractmethod

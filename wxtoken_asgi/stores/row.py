@@ -121,10 +121,14 @@ class Row:
         if commit.fence < self.fence:
             self._cut(commit.refused if commit.value != self.value else None, now)
             return False
+        if commit.fence == self.ended and commit.value == self.value:
+            self._trust(now + commit.ttl_s, now + commit.ask_in_s)  # said again, perhaps long ago
+            return True
+        said_at = now - self._late(commit, now)
         if commit.fence != self.ended:
             self._count(commit.costs, now)
         self._end_lease(commit.fence, commit.refund)
-        self._write(commit, now)
+        self._write(commit, said_at)
         if commit.asked:
             self.asked_at = now
         return True
@@ -212,6 +216,12 @@ class Row:
             self.budgets[name] = ledger.refund(self.budgets[name])
         self.charged = tuple(name for name in self.charged if name not in refund)
 
+    def _late(self, commit: Commit, now: float) -> float:
+        """Seconds by which a commit is heard later than it was said, as its lease shows."""
+        if commit.left_s is None or commit.fence != self.fence or self.lease_until == NEVER:
+            return 0.0
+        return max(0.0, commit.left_s - (self.lease_until - now))
+
     def _count(self, costs: tuple[Cost, ...], now: float) -> None:
         for name, number in costs:
             self.budgets[name] = ledger.spend(self.budgets.get(name, {}), now, number)
@@ -223,14 +233,14 @@ class Row:
         )
         return tuple(spending for spending in every if spending.used)
 
-    def _write(self, fetched: Commit | Supply, now: float) -> None:
+    def _write(self, fetched: Commit | Supply, said_at: float) -> None:
         if fetched.value != self.value or self.version == 0:
             self.version, self.value = self.fence, fetched.value
             self.changed = True
         if self.error is not None:
             self.changed = True
-        self.ends_at = now + fetched.ttl_s
-        self.ask_at = now + fetched.ask_in_s
+        self.ends_at = said_at + fetched.ttl_s
+        self.ask_at = said_at + fetched.ask_in_s
         self.state = fetched.state
         self.wait_until, self.attempts, self.error = NEVER, 0, None
         if self.asked_error is not None:

@@ -133,6 +133,33 @@ class ValueRules(StoreStage):
         assert again.record.version == first.record.version
         assert await two.news(cursor) == ()
 
+    async def test_a_commit_that_was_on_its_way_while_it_was_said_again_gives_no_longer_life(
+        self, one: Worker, later: Later
+    ) -> None:
+        fence = await one.lease()
+        await one.commit(fence)
+        later(80)
+        heard = await one.commit(fence)
+        assert heard.taken
+        assert (heard.record.ttl_s, heard.record.ask_in_s) == (about(6920), about(3520))
+
+    async def test_what_a_commit_was_on_its_way_is_taken_off_the_life(
+        self, one: Worker, later: Later
+    ) -> None:
+        for after_s, late_s in ((10, 0), (20, 8), (84, 72)):
+            fence = await one.lease(asked=True)
+            later(after_s)
+            heard = await one.commit(fence, f"after {after_s} s", left_s=18)
+            assert heard.taken
+            assert (heard.record.ttl_s, heard.record.ask_in_s) == (about(7000 - late_s), about(3600 - late_s))
+
+    async def test_of_a_lease_that_was_lost_nobody_knows_how_late_its_commit_is(
+        self, one: Worker, wipe: Wipe
+    ) -> None:
+        fence = await one.lease()
+        await wipe()
+        assert (await one.commit(fence, left_s=18)).record.ttl_s == about(7000)
+
     async def test_a_commit_whose_lease_the_store_has_lost_is_taken(
         self, one: Worker, two: Worker, wipe: Wipe
     ) -> None:

@@ -80,6 +80,7 @@ def of_commit(commit: Commit) -> str:
         "refund": commit.refund,
         "costs": commit.costs or None,
         "refused": _cut(commit.refused),
+        "left": None if commit.left_s is None else micros(commit.left_s),
     })  # fmt: skip
 
 

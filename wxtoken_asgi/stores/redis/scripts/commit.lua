@@ -1,3 +1,10 @@
+local function late(row, commit)
+  if not commit.left or commit.fence ~= row.fence or row.lease_until == 0 then
+    return 0
+  end
+  return math.max(0, commit.left - (row.lease_until - now))
+end
+
 local function take(row, commit)
   if commit.fence < row.fence then
     if commit.value ~= row.value then
@@ -5,11 +12,16 @@ local function take(row, commit)
     end
     return 0
   end
+  if commit.fence == row.ended and commit.value == row.value then
+    trust(row, now + commit.ttl, now + commit.ask)
+    return 1
+  end
+  local said_at = now - late(row, commit)
   if commit.fence ~= row.ended then
     add_costs(row, commit.costs)
   end
   end_lease(row, commit.fence, commit.refund)
-  write(row, commit)
+  write(row, commit, said_at)
   if commit.asked then
     row.asked_at = now
   end

@@ -172,7 +172,7 @@ local function end_lease(row, fence, refund)
   row.budgets = budgets and cjson.encode(budgets) or row.budgets
 end
 
-local function write(row, fetched)
+local function write(row, fetched, said_at)
   if fetched.value ~= row.value or row.version == 0 then
     row.version, row.value = row.fence, fetched.value
     row.changed = true
@@ -180,8 +180,8 @@ local function write(row, fetched)
   if row.error then
     row.changed = true
   end
-  row.ends_at = now + fetched.ttl
-  row.ask_at = now + fetched.ask
+  row.ends_at = said_at + fetched.ttl
+  row.ask_at = said_at + fetched.ask
   row.state = fetched.state
   row.wait_until, row.attempts, row.error, row.error_for = 0, 0, nil, nil
   if row.asked_error then
