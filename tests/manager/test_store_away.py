@@ -596,3 +596,17 @@ async def test_what_was_fetched_without_a_lease_and_is_newer_than_what_the_store
     assert record.value == value
     assert 0 < record.ttl_s <= 270.001
     assert record.ask_in_s == 0
+
+
+async def test_a_commit_says_how_much_of_its_lease_is_left(world, store, monkeypatch):
+    said, commit = [], store.inner.commit
+
+    async def listen(commits):
+        said.extend(commits)
+        return await commit(commits)
+
+    monkeypatch.setattr(store.inner, "commit", listen)
+    world.sandbox.fail("slow", times=1, seconds=4)
+    async with world.manager(world.account("beta"), store=store) as tokens:
+        await tokens.access_token("beta")
+    assert [commit.left_s for commit in said] == [pytest.approx(26, abs=0.2)]

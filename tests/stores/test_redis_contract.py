@@ -152,6 +152,7 @@ commits = st.builds(
     costs=costs,
     refused=cuts,
     state=values,
+    left_s=st.none() | st.sampled_from([-40.0, 0.0, 10.0, 29.0]),
 )
 fails = st.builds(
     Fail,

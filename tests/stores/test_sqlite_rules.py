@@ -88,6 +88,7 @@ commits = st.builds(
     costs=costs,
     refused=cuts,
     state=values,
+    left_s=st.none() | st.sampled_from([-40, 0, 10, 29]),
 )
 fails = st.builds(
     Fail,
