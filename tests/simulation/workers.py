@@ -190,7 +190,7 @@ class Worker:
     async def _greedy(self, tokens: TokenManager, app: str) -> None:
         """Asks for a new value again and again."""
         while True:
-            await anyio.sleep(self.random.uniform(5, 60))
+            await anyio.sleep(self.random.uniform(1, 12) * self.world.pause_s / 12)
             held = tokens.entry(app, "access_token").held
             reports = held is not None and self.random.random() < 0.7
             await self._ask(tokens, app, "access_token", dead=held.value if reports and held else None)
