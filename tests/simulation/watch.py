@@ -301,9 +301,8 @@ class Watch:
             self._fences[key] = max(known, claimed.fence)
             if claim.asked:
                 self._granted_as_asked(key, claimed.fence)
-            elif claimed.fence == known:
-                return  # its own lease, and somebody has restored a newer value since it began
-            elif claimed.record.good and claimed.record.ask_in_s > EARLY_S:
+            elif claimed.fence != known and claimed.record.good and claimed.record.ask_in_s > EARLY_S:
+                # Not if the lease is its own: somebody may have restored a newer value since it began.
                 self.broken("P2", f"{worker} may fetch {key}, which is fresh")
 
     def _granted_as_asked(self, key: tuple[str, str], fence: int) -> None:

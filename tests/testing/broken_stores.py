@@ -202,6 +202,26 @@ class CountsCostsAgain(Broken):
         return [replace(answer, record=new) for answer, new in zip(committed, records, strict=True)]
 
 
+class BeginsLivesAnew(Broken):
+    """What is said again counts from now."""
+
+    async def commit(self, commits):
+        committed = await self.other.commit(commits)
+        now = self.other._clock.monotonic()
+        for commit in (commit for commit, answer in zip(commits, committed, strict=True) if answer.taken):
+            row = self.other._rows[commit.credential]
+            row.ends_at, row.ask_at = now + commit.ttl_s, now + commit.ask_in_s
+        records = await self.other.read([commit.credential for commit in commits])
+        return [replace(answer, record=new) for answer, new in zip(committed, records, strict=True)]
+
+
+class BelievesWhatIsLate(Broken):
+    """As a store does that was written before commits said how much of their lease was left."""
+
+    async def commit(self, commits):
+        return await self.other.commit([replace(commit, left_s=None) for commit in commits])
+
+
 class SpendingIsOnesOwn(Broken):
     """Each process tells of what it has spent itself."""
 
@@ -304,6 +324,14 @@ class TestForgetsCosts(Bench):
 
 class TestCountsCostsAgain(Bench):
     broken = CountsCostsAgain
+
+
+class TestBeginsLivesAnew(Bench):
+    broken = BeginsLivesAnew
+
+
+class TestBelievesWhatIsLate(Bench):
+    broken = BelievesWhatIsLate
 
 
 class TestSpendingIsOnesOwn(Bench):

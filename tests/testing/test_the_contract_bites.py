@@ -30,6 +30,8 @@ CAUGHT: Final = {
     "BackOffIsOnesOwn": "a_failure_is_shared",
     "ForgetsCosts": "what_a_fetch_has_cost_is_told",
     "CountsCostsAgain": "the_costs_of_a_commit_said_again_count_once",
+    "BeginsLivesAnew": "a_commit_that_was_on_its_way_while_it_was_said_again_gives_no_longer_life",
+    "BelievesWhatIsLate": "what_a_commit_was_on_its_way_is_taken_off_the_life",
     "SpendingIsOnesOwn": "a_charge_is_told_with_the_lease_and_to_all",
 }
 """A broken store, and the contract's test that is there to catch it."""

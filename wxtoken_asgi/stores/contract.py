@@ -339,8 +339,8 @@ class Store(abc.ABC):
         A fence beyond the latest is taken too: the store has lost the lease, and nobody got a later one.
         So a value that was fetched while the store was emptied is not lost with it.
 
-        One that is heard again, however long it was on its way, changes nothing: the value ends when it would
-        have ended, or earlier.
+        One that is heard again, or whose value was restored meanwhile, changes nothing, however long it was
+        on its way: the value ends when it would have ended, or earlier.
         """
 
     @abc.abstractmethod

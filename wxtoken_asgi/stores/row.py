@@ -121,8 +121,10 @@ class Row:
         if commit.fence < self.fence:
             self._cut(commit.refused if commit.value != self.value else None, now)
             return False
-        if commit.fence == self.ended and commit.value == self.value:
-            self._trust(now + commit.ttl_s, now + commit.ask_in_s)  # said again, perhaps long ago
+        if commit.value == self.value and commit.fence in {self.ended, self.version}:
+            self._trust(
+                now + commit.ttl_s, now + commit.ask_in_s
+            )  # it is here already; this was said perhaps long ago
             return True
         said_at = now - self._late(commit, now)
         if commit.fence != self.ended:

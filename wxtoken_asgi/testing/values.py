@@ -143,6 +143,17 @@ class ValueRules(StoreStage):
         assert heard.taken
         assert (heard.record.ttl_s, heard.record.ask_in_s) == (about(6920), about(3520))
 
+    async def test_a_commit_that_was_on_its_way_while_its_value_was_restored_gives_no_longer_life(
+        self, one: Worker, wipe: Wipe, later: Later
+    ) -> None:
+        fence = await one.lease()
+        await wipe()
+        await one.store.restore([Record(KEY, fence, "value-1", ttl_s=7000, ask_in_s=3600)])
+        later(80)
+        heard = await one.commit(fence)
+        assert heard.taken
+        assert (heard.record.ttl_s, heard.record.ask_in_s) == (about(6920), about(3520))
+
     async def test_what_a_commit_was_on_its_way_is_taken_off_the_life(
         self, one: Worker, later: Later
     ) -> None:

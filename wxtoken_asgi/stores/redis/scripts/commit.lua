@@ -12,7 +12,7 @@ local function take(row, commit)
     end
     return 0
   end
-  if commit.fence == row.ended and commit.value == row.value then
+  if commit.value == row.value and (commit.fence == row.ended or commit.fence == row.version) then
     trust(row, now + commit.ttl, now + commit.ask)
     return 1
   end
