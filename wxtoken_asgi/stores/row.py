@@ -122,9 +122,8 @@ class Row:
             self._cut(commit.refused if commit.value != self.value else None, now)
             return False
         if commit.value == self.value and commit.fence in {self.ended, self.version}:
-            self._trust(
-                now + commit.ttl_s, now + commit.ask_in_s
-            )  # it is here already; this was said perhaps long ago
+            # It is here already, and this was said perhaps long ago.
+            self._trust(now + commit.ttl_s, now + commit.ask_in_s)
             return True
         said_at = now - self._late(commit, now)
         if commit.fence != self.ended:
