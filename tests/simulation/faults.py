@@ -139,6 +139,7 @@ class Faults:
                 worker.tokens = None
         await self._pass(duration(random, 20, 1800))
         host.boot()
+        self.world.watch.history.booted()
         for worker in self.world.workers:
             if worker.host is host:
                 worker.begin()

@@ -74,7 +74,7 @@ MUTANTS = (
         "no rest for what fails",
         "flights.py",
         "entry.rests_until = self._clock.monotonic() + max(retry_in, SHORTEST_REST_S)",
-        "entry.rests_until = NEVER",
+        'entry.rests_until = float("-inf")',
     ),
     Mutant(
         "no back-off",

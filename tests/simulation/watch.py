@@ -14,6 +14,7 @@ from wxtoken_asgi.policy import OVERLAP_TRUST_S, QUOTA_SPREAD, URGENT_BACKOFF_CA
 from wxtoken_asgi.stores.contract import Claim, Commit, Committed, Granted
 
 from simulation.chance import DAY
+from simulation.history import History
 
 if TYPE_CHECKING:
     from simulation.wechat import Call
@@ -32,6 +33,7 @@ PROVED_S = 1900.0
 NEWS_S = 1.0
 READ_S, REFRESH_S = 5.0, 12.0
 HOT_CALLS, HOT_S = 20, 60.0
+AT_ONCE = 5000
 MARGIN_S = 30.0
 EARLY_S = 1.0
 ASKED_S = 150.0
@@ -49,11 +51,13 @@ class Watch:
         worst: the longest that a caller waited, by what it did.
         states: how often each state of a credential was seen.
         trace: a sum over all that the store and WeChat were asked, and when.
+        history: what the store has said of each record.
     """
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.violations: list[str] = []
+        self.history = History(self.broken)
         self.on_broken: Callable[[], None] = lambda: None
         self._fences: dict[tuple[str, str], int] = {}
         self.worst: dict[str, float] = {"read": 0.0, "refresh": 0.0}
@@ -71,9 +75,15 @@ class Watch:
         self._granted: dict[tuple[str, str], deque[float]] = {}
         self._spared: dict[tuple[str, str], tuple[float, Any]] = {}
         self._tickets: dict[tuple[Any, str], float] = {}
+        self._moment = (0.0, 0)
 
     def _trace(self, what: object) -> None:
-        self.trace = zlib.crc32(f"{trio.current_time():.9f} {what}".encode(), self.trace)
+        now = trio.current_time()
+        self.trace = zlib.crc32(f"{now:.9f} {what}".encode(), self.trace)
+        since, count = self._moment
+        self._moment = (now, count + 1) if since == now else (now, 1)
+        if self._moment[1] == AT_ONCE:
+            self.broken("hot loop", f"time does not go on: {what}")
 
     def broken(self, promise: str, what: str) -> None:
         self.violations.append(f"{promise} at {trio.current_time():.3f} s: {what}")
@@ -226,6 +236,7 @@ class Watch:
         self._spared = {}
         self._fences.clear()
         self._charged.clear()
+        self.history.forget()
         if world.shelf.outage is not None or now - world.shelf.healthy_since < 60:
             return
         for worker in world.workers:
@@ -276,6 +287,7 @@ class Watch:
 
     def stored(self, worker: Worker, name: str, args: Any, answer: Any) -> None:
         self._trace((worker.number, name))
+        self.history.stored(name, args[0] if args else (), answer, trio.current_time())
         if name == "claim":
             for claim, claimed in zip(args[0], answer, strict=True):
                 self._claimed(worker, claim, claimed)
