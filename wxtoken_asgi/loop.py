@@ -70,7 +70,7 @@ class Loop:
         self._flights = flights
         self._cursor = ""
         self._listening: anyio.CancelScope | None = None
-        self._returns = keeper.link.returns
+        self._listens_since = keeper.link.returns
         self._spread = keeper.link.store.shared
         self._resting: list[tuple[float, int, Entry]] = []
         self._turn = cycle(registry.entries.values())
@@ -290,18 +290,17 @@ class Loop:
 
     async def _listen(self) -> Changes | None:
         """The next news, or None if it is to be asked for anew."""
-        returns = self._link.returns
+        self._listens_since = self._link.returns
         with anyio.move_on_after(2 * LONGEST_SLEEP_S) as self._listening:
             return await self._link.store.changes(self._cursor, LONGEST_SLEEP_S)
-        if self._link.returns > returns:
+        if self._link.returns > self._listens_since:
             return None
         raise StoreError("the store does not tell what has changed")
 
     def _listen_again(self) -> None:
         """A store that was away and is back may have lost who waits for its news."""
-        if self._link.returns > self._returns and self._listening is not None:
+        if self._link.returns > self._listens_since and self._listening is not None:
             self._listening.cancel()
-        self._returns = self._link.returns
 
     async def _welcome(self) -> None:
         """After a reload: take over what the store holds of new entries, then begin what is missing."""

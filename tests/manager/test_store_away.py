@@ -9,7 +9,15 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from wxtoken_asgi import BudgetSpent, ConfigError, NotReady, StoreError, StoreFormatError, UpstreamRefused
+from wxtoken_asgi import (
+    BudgetSpent,
+    ConfigError,
+    NotReady,
+    StoreError,
+    StoreFormatError,
+    UpstreamRefused,
+    WxTokenError,
+)
 from wxtoken_asgi.stores.contract import Claim, Record, Supply
 
 from support.faulty_store import FaultyStore
@@ -553,6 +561,29 @@ async def test_a_store_that_is_back_is_asked_for_its_news_anew(world, store, oth
         new = await two.refresh("beta", dead=await two.access_token("beta"))
         await anyio.sleep(1)
         assert await one.access_token("beta") == new
+
+
+async def test_whoever_listens_since_the_store_is_back_is_not_made_deaf_for_a_moment(
+    world, store, monkeypatch
+):
+    async with world.manager(world.account("beta"), store=store) as tokens:
+        held = await tokens.access_token("beta")
+        credential = tokens.entry("beta", "access_token").credential
+        await anyio.sleep(61)
+        store.faults |= {"claim": "away", "due": "away"}
+        with pytest.raises(WxTokenError):
+            await tokens.refresh("beta", dead=held)
+        await store.inner.supply([Supply(credential, "value-of-another-1", 7000, 3600)])
+        await anyio.sleep(0.1)  # the news were read: the store is back, and is listened to again
+        assert await tokens.access_token("beta") == "value-of-another-1"
+        looked, due = anyio.Event(), store.due
+        monkeypatch.setattr(store, "due", lambda limit: looked.set() or due(limit))
+        store.faults.clear()
+        await looked.wait()
+        await anyio.sleep(0.1)
+        await store.inner.supply([Supply(credential, "value-of-another-2", 7000, 3600)])
+        await anyio.sleep(0.1)
+        assert await tokens.access_token("beta") == "value-of-another-2"
 
 
 async def test_what_becomes_unsaved_while_the_rest_is_saved_is_saved_the_next_time(world, store, monkeypatch):
