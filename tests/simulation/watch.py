@@ -424,13 +424,23 @@ class Watch:
 
     def agree(self) -> None:
         """All workers hold the same, and WeChat takes it."""
+        for worker in self.world.workers:
+            if not worker.up:
+                self.broken("P4", f"{worker} is not up at the end")
         for app in self.world.apps:
-            held = {}
-            for worker in self.world.workers:
-                if not worker.up:
-                    self.broken("P4", f"{worker} is not up at the end")
-                    continue
-                value = worker.tokens.entry(app, "access_token").good(worker.tokens.clock)  # type: ignore[union-attr]
-                held[worker.number] = (value.version, value.value) if value is not None else None
-            if len(set(held.values())) != 1:
-                self.broken("agree", f"{app}: {[v and v[0] for v in held.values()]}")
+            self._agree(app, "access_token", self.world.sandbox.accepts)
+        for app in sorted(self.world.with_tickets):
+            self._agree(app, "jsapi_ticket", self.world.sandbox.accepts_ticket)
+
+    def _agree(self, app: str, kind: str, takes: Callable[[str], bool]) -> None:
+        held = {}
+        for worker in self.world.workers:
+            if worker.up:
+                tokens: Any = worker.tokens
+                held[worker] = tokens.entry(app, kind).good(tokens.clock)
+        versions = [value and value.version for value in held.values()]
+        if len(set(versions)) != 1 or None in versions:
+            self.broken("agree", f"the {kind} of {app}: {versions}")
+        for worker, value in held.items():
+            if value is not None and not takes(value.value):
+                self.broken("P1", f"{worker} holds a {kind} of {app} at the end that WeChat does not take")

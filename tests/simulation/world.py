@@ -17,6 +17,7 @@ from wxtoken_asgi import Account
 from wxtoken_asgi.sandbox import Sandbox
 from wxtoken_asgi.stores.sqlite import storetime
 
+from simulation import branches
 from simulation.chance import DENSE, HOUR, Chance, Rates, Tally
 from simulation.faults import Faults
 from simulation.hosts import EPOCH, Host, HostClock
@@ -208,6 +209,7 @@ def simulate(what: Run, done: Callable[[Result], None]) -> None:
     async def all_of_it() -> None:
         with quick_folder() as folder:
             world = World(what, kernel, folder)
+            branches.count(world.tally)
             storetime.boot_id = lambda: f"boot {world.hosts[0].boots}"
             try:
                 await world.live()
