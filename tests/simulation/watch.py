@@ -15,6 +15,7 @@ from wxtoken_asgi.stores.contract import Claim, Commit, Committed, Granted
 
 from simulation.chance import DAY
 from simulation.history import History
+from simulation.kernel import HOT_S, HOT_TASKS, Process
 
 if TYPE_CHECKING:
     from simulation.wechat import Call
@@ -32,8 +33,9 @@ PROVED_S = 1900.0
 
 NEWS_S = 1.0
 READ_S, REFRESH_S = 5.0, 12.0
-HOT_CALLS, HOT_S = 20, 60.0
+HOT_CALLS = 20
 AT_ONCE = 5000
+DAY_QUOTA_SPENT = 45009
 MARGIN_S = 30.0
 EARLY_S = 1.0
 ASKED_S = 150.0
@@ -74,7 +76,7 @@ class Watch:
         self._alone: dict[str, deque[tuple[float, Any]]] = {}
         self._granted: dict[tuple[str, str], deque[float]] = {}
         self._spared: dict[tuple[str, str], tuple[float, Any]] = {}
-        self._tickets: dict[tuple[Any, str], float] = {}
+        self._tickets: dict[tuple[int, str], float] = {}
         self._moment = (0.0, 0)
 
     def _trace(self, what: object) -> None:
@@ -88,6 +90,10 @@ class Watch:
     def broken(self, promise: str, what: str) -> None:
         self.violations.append(f"{promise} at {trio.current_time():.3f} s: {what}")
         self.on_broken()
+
+    def hot(self, process: Process) -> None:
+        """It begins task after task."""
+        self.broken("hot loop", f"{process} begins {HOT_TASKS} tasks within {HOT_S:g} s")
 
     # excuses
 
@@ -142,8 +148,20 @@ class Watch:
         self.world.tally.add(f"read refused: {type(error).__name__}")
         if isinstance(error, BudgetSpent) or (app, kind) not in self._served_once:
             return
+        if self._was_spent_unseen(app, error):
+            return
         if self._calm(worker, app):
             self.broken("P1", f"{worker} refused the {kind} of {app} while all was well: {error}")
+
+    def _was_spent_unseen(self, app: str, error: Exception) -> bool:
+        """An emptied store has forgotten what was spent; WeChat has not."""
+        account = self.world.account(app)
+        spent = self._day.get((account.appid, "access_token"), ())
+        return (
+            getattr(error, "errcode", None) == DAY_QUOTA_SPENT
+            and len(spent) > account.daily_quota
+            and any(wiped > trio.current_time() - DAY for wiped in self.world.shelf.wiped)
+        )
 
     def served(self, worker: Worker, tokens: Any, app: str, kind: str, held: Any) -> bool:
         """Whether the value served is dead."""
@@ -239,14 +257,18 @@ class Watch:
         self.history.forget()
         if world.shelf.outage is not None or now - world.shelf.healthy_since < 60:
             return
+        stale: set[tuple[str, str]] = set()
         for worker in world.workers:
             if not worker.up or now - worker.disturbed < 60:
                 continue
             tokens: Any = worker.tokens
             for entry in tokens._registry.entries.values():
-                held = entry.good(tokens.clock)
+                held, key = entry.good(tokens.clock), (world.app(entry.credential), entry.kind.name)
                 if held is not None and held.ask_in(tokens.clock) > 120 and entry.flight is None:
-                    self._spared[self.world.app(entry.credential), entry.kind.name] = (now, worker.process)
+                    self._spared[key] = (now, worker.process)
+                elif held is not None:  # perhaps it gives back a copy that does not know of the latest proof
+                    stale.add(key)
+        self._spared = {key: spared for key, spared in self._spared.items() if key not in stale}
 
     def _check_spared(self, key: tuple[str, str]) -> None:
         spared = self._spared.pop(key, None)
@@ -302,7 +324,7 @@ class Watch:
         self.world.tally.add(f"claims: {type(claimed).__name__}")
         key = (self.world.app(claim.credential), claim.credential.kind)
         asked = max(
-            worker.asked.get(key, float("-inf")), self._tickets.get((worker.process, key[0]), float("-inf"))
+            worker.asked.get(key, float("-inf")), self._tickets.get((worker.number, key[0]), float("-inf"))
         )
         now = trio.current_time()
         if claim.asked and now - asked > ASKED_S and not worker.process.was_frozen(now - ASKED_S):
@@ -378,7 +400,7 @@ class Watch:
         if account is not None:
             self._check_spared((account.name, call.key[1]))
             if call.key[1] == "jsapi_ticket":  # if it finds the token dead, it asks for another
-                self._tickets[call.process, account.name] = now
+                self._tickets[call.process.place, account.name] = now
         if account is not None and account.endpoint == "token" and call.key[1] == "access_token":
             if self.world.shelf.outage is not None:
                 self._alone.setdefault(account.name, deque(maxlen=20)).append((now, call.process))

@@ -66,7 +66,7 @@ class Worker:
         self.lives += 1
         self.tokens = None
         self.disturbed = trio.current_time()
-        self.process = Process(f"{self.number}.{self.lives}")
+        self.process = Process(self.number, f"{self.number}.{self.lives}")
         self.ending = anyio.Event()
         self.world.kernel.spawn(self.process, self._guarded)
 

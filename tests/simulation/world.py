@@ -121,6 +121,7 @@ class World:
         records = InMemory(true_clock) if what.store == "memory" else InAFile(folder / "tokens.db")
         self.shelf = Shelf(records, what.rates, self.chance.stream("shelf"), self.tally)
         self.shelf.on_wipe = self.watch.wiped
+        self.kernel.on_hot = self.watch.hot
         self.shelf.post = self.post
         self.at_point = self.chance.stream("points")
         self.faults = Faults(self)
