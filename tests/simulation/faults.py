@@ -192,6 +192,7 @@ class Faults:
         if not process.dead and process.stopped:
             worker.disturbed = trio.current_time()
             process.go_on()
+            worker.look()
 
     async def heal(self) -> None:
         """All is well again, for ever."""

@@ -37,6 +37,7 @@ HOT_CALLS = 20
 AT_ONCE = 5000
 DAY_QUOTA_SPENT = 45009
 MARGIN_S = 30.0
+OVERLAP_S = 300.0
 EARLY_S = 1.0
 ASKED_S = 150.0
 """Who asked may find one holder of the lease after the other killed, and wait for each lease to end."""
@@ -197,7 +198,7 @@ class Watch:
             return True
         died = self.world.true(token.dies)  # superseded 300 s before
         if any(
-            abs(died - 300 - begun) < 30 and process.was_frozen(begun)
+            abs(died - OVERLAP_S - begun) < 30 and process.was_frozen(begun)
             for begun, process in self._alone.get(app, ())
         ):
             return True  # who fetched it without a lease could not say so
@@ -213,6 +214,12 @@ class Watch:
             self.broken("P1", f"{worker} served a ticket of {app} that WeChat has let go of")
         return True
 
+    def told(self, worker: Worker, app: str, kind: str, kept_s: float, due_in: float) -> None:
+        """For how long a client may keep a value: a refresh dooms the token of the old endpoint."""
+        doomed = kind == "access_token" and self.world.account(app).endpoint == "token"
+        if doomed and kept_s > max(due_in, 0.0) + OVERLAP_S:
+            self.broken("P1", f"{worker} lets a client keep a token of {app} for {kept_s:.0f} s")
+
     def kept(self, worker: Worker, app: str, kind: str, value: str, *, since: float, due_at: float) -> None:
         """A value that a client kept for as long as it was told to: WeChat must still take it."""
         self.world.tally.add("values kept")
@@ -226,14 +233,15 @@ class Watch:
             self.broken("P1", f"a client of {worker} kept a ticket of {app} that died meanwhile")
             return
         token = world.sandbox._wechat.token(value)
-        superseded = world.true(token.dies) - 300 if token is not None else now
+        superseded = world.true(token.dies) - OVERLAP_S if token is not None else now
         asked = self._asked_at.get((app, kind), float("-inf")) > since - 60
         if self._outside.get(app, -1.0) >= since - 600 or asked or world.overlap == "strict":
             return
         if superseded < due_at - 5 or self._was_rough(app, since - 60):
             return  # fetched early, for a reason that is counted elsewhere
         self.broken(
-            "P1", f"a client of {worker} kept a token of {app} that died {now - superseded - 300:.0f} s ago"
+            "P1",
+            f"a client of {worker} kept a token of {app} that died {now - superseded - OVERLAP_S:.0f} s ago",
         )
 
     def _was_rough(self, app: str, since: float) -> bool:

@@ -115,6 +115,16 @@ class Worker:
 
         return point
 
+    def look(self) -> None:
+        """What it answers in this very moment, before it can have heard of anything."""
+        tokens = self.tokens
+        if tokens is None or not tokens.open:
+            return
+        for entry in tokens._registry.wanted:
+            held = tokens.fresh(entry)
+            if held is not None:
+                self.world.watch.served(self, tokens, self.world.app(entry.credential), entry.kind.name, held)
+
     # those who ask
 
     async def _caller(self, tokens: TokenManager) -> None:
@@ -183,6 +193,7 @@ class Worker:
                 trio.current_time(),
                 self.process,
             )
+            self.world.watch.told(self, app, kind, kept_s, due_in)
             await anyio.sleep(max(kept_s - 1.0, 1.0))
             if self.process is process and self.disturbed < begun:
                 self.world.watch.kept(self, app, kind, held.value, since=begun, due_at=begun + due_in)
