@@ -117,6 +117,7 @@ class Faults:
         for worker in self.world.workers:
             if worker.host is host:
                 worker.disturbed = trio.current_time()
+                self.world.watch.believed(worker)
 
     async def _suspend(self, random: Random) -> None:
         self.world.tally.add("host suspended")

@@ -38,6 +38,9 @@ AT_ONCE = 5000
 DAY_QUOTA_SPENT = 45009
 MARGIN_S = 30.0
 OVERLAP_S = 300.0
+BELIEVED_S = 60.0
+"""A value that is given back to an emptied store may be late by more than its margin."""
+
 EARLY_S = 1.0
 ASKED_S = 150.0
 """Who asked may find one holder of the lease after the other killed, and wait for each lease to end."""
@@ -213,6 +216,19 @@ class Watch:
         if not self._was_rough(app, since) and max(worker.disturbed, outside) < since:
             self.broken("P1", f"{worker} served a ticket of {app} that WeChat has let go of")
         return True
+
+    def believed(self, worker: Worker) -> None:
+        """No worker takes a token for much younger than it is, whatever its clocks were set to."""
+        tokens: Any = worker.tokens
+        if tokens is None or not tokens.open:
+            return
+        for entry in tokens._registry.wanted:
+            token = entry.held and self.world.sandbox._wechat.token(entry.held.value)
+            if not token:
+                continue
+            more = entry.held.left(tokens.clock) - (token.end - self.world.now())
+            if more > BELIEVED_S:
+                self.broken("P1", f"{worker} believes that {entry} lives {more:.0f} s longer than it does")
 
     def told(self, worker: Worker, app: str, kind: str, kept_s: float, due_in: float) -> None:
         """For how long a client may keep a value: a refresh dooms the token of the old endpoint."""
@@ -445,6 +461,7 @@ class Watch:
             if not worker.up:
                 self.states["worker away"] = self.states.get("worker away", 0) + 1
                 continue
+            self.believed(worker)
             tokens: Any = worker.tokens
             for entry in tokens._registry.wanted:
                 state = entry.state(tokens.clock).value
