@@ -226,8 +226,9 @@ class Watch:
             token = entry.held and self.world.sandbox._wechat.token(entry.held.value)
             if not token:
                 continue
-            more = entry.held.left(tokens.clock) - (token.end - self.world.now())
-            if more > BELIEVED_S:
+            left = entry.held.left(tokens.clock)
+            more = left - (token.end - self.world.now())
+            if left > 0 and more > BELIEVED_S:
                 self.broken("P1", f"{worker} believes that {entry} lives {more:.0f} s longer than it does")
 
     def told(self, worker: Worker, app: str, kind: str, kept_s: float, due_in: float) -> None:
