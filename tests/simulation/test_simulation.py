@@ -36,3 +36,12 @@ def test_a_seed_repeats_exactly():
     assert first.returncode == second.returncode == 0, first.stderr + second.stderr
     assert first.stdout == second.stdout
     assert len(set(first.stdout.split())) == 2
+
+
+def test_a_row_of_runs_that_was_broken_off_goes_on_where_it_was(tmp_path):
+    options = ("-m", "simulation", "--hours", "1", "--quiet", "--save", str(tmp_path / "runs.jsonl"))
+    first, both = python(*options, "--seeds", "1"), python(*options, "--seeds", "2")
+    assert first.returncode == both.returncode == 0, first.stderr + both.stderr
+    assert "2 seeds, 2 simulated hours" in both.stdout
+    assert "1 of them were run before" in both.stdout
+    assert (tmp_path / "runs.jsonl").read_text().count("\n") == 2
