@@ -17,6 +17,9 @@ OVERLAP_TRUST_S: Final = 270.0
 """After a newer token may have been issued unseen, the old one is trusted for so long. WeChat keeps the
 last token valid for 5 minutes (AccessToken.html, "access_token usage guide")."""
 
+LONGEST_CALL_S: Final = 60.0
+"""No call takes so long. If its process was stopped, it left before that, or just now."""
+
 REFUSED_ASK_S: Final = 60.0
 """A stored token that a refused commit put in doubt is replaced so long before its trust ends."""
 
@@ -253,9 +256,13 @@ def heal_after(deaths: int) -> float:
 
 
 def refused_cut(elapsed_s: float) -> Kept:
-    """What a commit that came too late leaves of the stored token, `elapsed_s` after its own call began."""
-    ttl = OVERLAP_TRUST_S - elapsed_s
-    return Kept(ttl, max(0.0, ttl - REFUSED_ASK_S))
+    """What a fetch that is heard of too late leaves of a later one's token, `elapsed_s` after its call began.
+
+    If its process was stopped, the call may have left only when that went on: before the later one it dooms
+    nothing, after it five minutes are left.
+    """
+    ttl = OVERLAP_TRUST_S - min(elapsed_s, LONGEST_CALL_S)
+    return Kept(ttl, ttl - REFUSED_ASK_S)
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,7 +172,11 @@ def _small(rng: Random) -> None:
     look = policy.look_after(chance, span)
     must(0 <= look <= policy.LOOK_S, "it looks within a second", chance, span)
     cut = policy.refused_cut(span)
-    must(cut.ttl_s <= policy.OVERLAP_TRUST_S, "doubt lasts 270 s at most", span)
+    must(
+        210 <= cut.ttl_s <= policy.OVERLAP_TRUST_S,
+        "doubt lasts 270 s at most, and takes nothing at once",
+        span,
+    )
     must(0 <= cut.ask_in_s <= max(cut.ttl_s, 0.0), "what is in doubt is replaced before its end", span)
     fleet = rng.randint(0, 10**7)
     every = policy.ask_every(seconds(rng, 1e-3, AGES, EDGES), fleet)

@@ -126,6 +126,12 @@ MUTANTS = (
         "        if not _dooms(entry, flight):\n            return None",
         "        if True:\n            return None",
     ),
+    Mutant(
+        "a late failure leaves no doubt",
+        "stores/row.py",
+        "            self._cut(fail.refused, now)\n            return\n",
+        "            return\n",
+    ),
     Mutant("budgets are not spent", "refresher.py", "charges=charges(entry, flight),", "charges=(),"),
     Mutant(
         "a budget kept per process",

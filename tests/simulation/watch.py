@@ -201,11 +201,17 @@ class Watch:
             return True
         died = self.world.true(token.dies)  # superseded 300 s before
         if any(
-            abs(died - OVERLAP_S - begun) < 30 and process.was_frozen(begun)
+            abs(died - OVERLAP_S - begun) < 30 and self._could_not_tell(process, begun)
             for begun, process in self._alone.get(app, ())
         ):
-            return True  # who fetched it without a lease could not say so
+            return True
         return any(died - 360 < wiped < died for wiped in self.world.shelf.wiped)
+
+    def _could_not_tell(self, process: Process, begun: float) -> bool:
+        """Whether nobody knows of a call that its process made without a lease, or after its lease."""
+        shelf = self.world.shelf
+        lost = max(shelf.healthy_since, shelf.lost.get(process, float("-inf")))
+        return process.was_frozen(begun) or shelf.outage is not None or lost > begun
 
     def _served_ticket(self, worker: Worker, app: str, held: Any) -> bool:
         if self.world.sandbox.accepts_ticket(held.value):
@@ -427,7 +433,7 @@ class Watch:
             if call.key[1] == "jsapi_ticket":  # if it finds the token dead, it asks for another
                 self._tickets[call.process.place, account.name] = now
         if account is not None and account.endpoint == "token" and call.key[1] == "access_token":
-            if self.world.shelf.outage is not None:
+            if self.world.shelf.outage is not None or call.late:
                 self._alone.setdefault(account.name, deque(maxlen=20)).append((now, call.process))
             wipes = sum(wiped > now - DAY - 3600 for wiped in self.world.shelf.wiped)
             if len(day) > account.daily_quota * (1 + wipes) + 10:

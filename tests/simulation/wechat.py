@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import anyio
 import httpx
 import trio
+from anyio.lowlevel import checkpoint
 
 from wxtoken_asgi.sandbox import Fault, Sandbox
 
@@ -39,12 +40,14 @@ class Call:
         process: whose it is.
         begun: when it was sent, in true time.
         ended: when its answer came; None: it is on its way, or was lost.
+        late: its process was stopped just before it, and sent it all the same when it went on.
     """
 
     key: tuple[str, str]
     process: Any
     begun: float
     ended: float | None = None
+    late: bool = False
 
 
 class Way:
@@ -110,16 +113,32 @@ class _Transport(httpx.AsyncBaseTransport):
         self._inner = httpx.ASGITransport(way.sandbox)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        late = await self._reached()
+        with anyio.CancelScope(shield=late):  # a call is written before its process looks at the time again
+            answer = await self._send(request, late=late)
+        await checkpoint()
+        return answer
+
+    async def _reached(self) -> bool:
+        """Whether the process was stopped just before the call."""
+        with anyio.CancelScope(shield=True):
+            reached = trio.current_time()
+            await self._point("before the call")
+            return trio.current_time() > reached
+
+    async def _send(self, request: httpx.Request, *, late: bool) -> httpx.Response:
         way = self._way
-        await self._point("before the call")
         trouble = way.trouble()
+        if late:
+            way.tally.add("call sent after a stop")
+            trouble = "resets" if trouble == "hangs" else trouble
         await anyio.sleep(way.random.uniform(0.02, 0.3))
         key = _key(way.sandbox, request)
         if trouble is not None:
             way.spoiled[key[0]] = trio.current_time()
         if trouble == "refuses":
             raise httpx.ConnectError("refused", request=request)
-        call = Call(key, self._process, trio.current_time())
+        call = Call(key, self._process, trio.current_time(), late=late)
         way.called(call)
         try:
             return await self._carry(request, trouble)

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from simulation.world import World
 
 KINDS = ("access_token", "jsapi_ticket")
-OFTEN = {"before the claim": 0.2, "after the claim": 0.5, "after the call": 4, "before the commit": 4}
+OFTEN = {
+    "before the claim": 0.2,
+    "after the claim": 0.5,
+    "before the call": 3,
+    "after the call": 4,
+    "before the commit": 4,
+}
 """Who waits claims again and again; what matters most is rarer."""
 
 

@@ -164,6 +164,7 @@ fails = st.builds(
     refund=refunds,
     costs=costs,
     cut=cuts,
+    refused=cuts,
 )
 records = st.builds(
     Record, keys, version=st.just(0), value=values | st.none(), ttl_s=ends, ask_in_s=ends, state=values

@@ -249,10 +249,10 @@ def test_another_programs_database_is_left_as_it_is(make, path, mark):
 
 def test_another_format_stops_the_start(database, path):
     database.open()
-    database._connection.execute("PRAGMA user_version = 2")
+    database._connection.execute("PRAGMA user_version = 3")
     database.close()
     line = said(database, path, StoreFormatError)
-    assert "has format 2 and this version knows 1" in line
+    assert "has format 3 and this version knows 2" in line
 
 
 def test_where_there_is_no_wal_the_start_stops(make, path, monkeypatch):

@@ -100,6 +100,7 @@ fails = st.builds(
     refund=refunds,
     costs=costs,
     cut=cuts,
+    refused=cuts,
 )
 steps = st.one_of(
     st.tuples(st.just("advance"), times),

@@ -189,9 +189,10 @@ def test_it_is_never_kept_past_its_end_nor_into_the_last_minute_of_the_overlap(e
 
 
 @pytest.mark.parametrize(
-    ("elapsed_s", "cut"), [(0, Kept(270, 210)), (10, Kept(260, 200)), (250, Kept(20, 0)), (300, Kept(-30, 0))]
+    ("elapsed_s", "cut"),
+    [(0, Kept(270, 210)), (10, Kept(260, 200)), (60, Kept(210, 150)), (3600, Kept(210, 150))],
 )
-def test_a_refused_commit_leaves_270_seconds_from_its_calls_start(elapsed_s, cut):
+def test_a_refused_commit_leaves_270_seconds_from_its_calls_start_and_210_at_least(elapsed_s, cut):
     assert policy.refused_cut(elapsed_s) == cut
 
 

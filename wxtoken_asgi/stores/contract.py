@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from wxtoken_asgi.records import Credential
 
-FORMAT = 1
+FORMAT = 2
 """The format number of the records. A store that meets another raises `StoreFormatError` when it opens."""
 
 
@@ -136,8 +136,8 @@ class Claim:
         settled_s: an asked-for outcome younger than this settles the claim.
         charges: the budgets that the fetch is charged to when it is granted.
         fingerprint: of the account's configuration, see `LastError`.
-        lapse: what becomes of the held value if this lease ends without commit or fail, counted
-            from now; None: nothing.
+        lapse: what becomes of the held value, and of older ones that are restored later, if this lease ends
+            without commit or fail, counted from now; None: nothing.
     """
 
     credential: Credential
@@ -213,7 +213,8 @@ class Commit:
         asked: it was asked for.
         refund: names of charges to give back.
         costs: what else was spent; counted once for each lease, and only if the commit is taken.
-        refused: what becomes of the stored value if this commit comes too late; None: nothing.
+        refused: what becomes of the stored value, or of the one that a running lease will bring, if this
+            commit comes too late; None: nothing.
         state: opaque.
         left_s: seconds of the lease that were left when this was said. If fewer are left when the store hears
             it, the value lives for that much less. None: unknown.
@@ -252,7 +253,9 @@ class Fail:
         asked: it was asked for.
         refund: names of charges to give back.
         costs: what else was spent; counted once for each lease.
-        cut: how far the held value is still trusted; None: as before.
+        cut: how far the held value is still trusted, and with it older ones that are restored later; None: as
+            before.
+        refused: the same if this comes too late, of a value that a later lease has brought or will bring.
     """
 
     credential: Credential
@@ -263,6 +266,7 @@ class Fail:
     refund: tuple[str, ...] = ()
     costs: tuple[Cost, ...] = ()
     cut: Cut | None = None
+    refused: Cut | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,13 +349,14 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     async def fail(self, fails: Sequence[Fail]) -> list[Record]:
-        """End leases without a new value. An older fence changes nothing, nor does one said again."""
+        """End leases without a new value. An older one only cuts (`refused`); one said again is ignored."""
 
     @abc.abstractmethod
     async def restore(self, records: Sequence[Record]) -> list[Record]:
         """Put back records that the store has lost; each is taken only if its version is newer.
 
-        A version that is the latest fence is what that lease brought: the lease ends.
+        A version that is the latest fence is what that lease brought: the lease ends. One that a later lease
+        may have doomed unseen is cut as that lease's `lapse`, `cut` or `refused` said.
         """
 
     @abc.abstractmethod

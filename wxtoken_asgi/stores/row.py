@@ -43,6 +43,8 @@ class Row:
     Attributes:
         charged: the budgets that the latest lease was charged to and that were not given back.
         ended: the fence of the last lease that was committed or failed; saying it again does no harm.
+        doubted: versions up to this one may have been doomed unseen since a value was written last: they end
+            at `doubt_end` and are due at `doubt_ask`, whenever they come.
     """
 
     credential: Credential
@@ -63,6 +65,9 @@ class Row:
     budgets: dict[str, ledger.Buckets] = field(default_factory=dict)
     charged: tuple[str, ...] = ()
     ended: int = 0
+    doubted: int = 0
+    doubt_end: float = NEVER
+    doubt_ask: float = NEVER
     state: str = field(default="", repr=False)
     changed: bool = False
 
@@ -98,7 +103,7 @@ class Row:
             return False
         self.owner = ""
         if self.lapse_end is not None and self.lapse_ask is not None:
-            self._trust(self.lapse_end, self.lapse_ask)
+            self._doubt(self.lapse_end, self.lapse_ask, upto=self.fence - 1)
         return True
 
     def claim(self, claim: Claim, *, owner: str, lease_s: float, now: float, stamp: int) -> Claimed:
@@ -135,8 +140,11 @@ class Row:
         return True
 
     def fail(self, fail: Fail, now: float) -> None:
-        """End the lease, with a back-off if there is an error."""
-        if fail.fence < self.fence or fail.fence == self.ended:
+        """End the lease, with a back-off if there is an error; one that comes too late only cuts."""
+        if fail.fence < self.fence:
+            self._cut(fail.refused, now)
+            return
+        if fail.fence == self.ended:
             return
         self._count(fail.costs, now)
         self._end_lease(fail.fence, fail.refund)
@@ -163,6 +171,8 @@ class Row:
         self.ask_at = now + record.ask_in_s
         self.state = record.state
         self.changed = True
+        if self.version <= self.doubted:
+            self._trust(self.doubt_end, self.doubt_ask)
 
     def supply(self, supply: Supply, now: float, stamp: int) -> None:
         """Take a value from outside; a lease that runs is void."""
@@ -246,10 +256,20 @@ class Row:
         self.wait_until, self.attempts, self.error = NEVER, 0, None
         if self.asked_error is not None:
             self.asked_at, self.asked_error = NEVER, None
+        if 0 < self.fence <= self.doubted:  # an earlier lease's late news came while this one ran
+            self._trust(self.doubt_end, self.doubt_ask)
+        self.doubted, self.doubt_end, self.doubt_ask = 0, NEVER, NEVER
 
     def _cut(self, cut: Cut | None, now: float) -> None:
         if cut is not None:
-            self._trust(now + cut.ttl_s, now + cut.ask_in_s)
+            self._doubt(now + cut.ttl_s, now + cut.ask_in_s, upto=self.fence)
+
+    def _doubt(self, end: float, ask: float, *, upto: int) -> None:
+        """A fetch that nobody saw may have doomed what is held, and what is still on its way here."""
+        if self.doubted:
+            end, ask = min(end, self.doubt_end), min(ask, self.doubt_ask)
+        self.doubted, self.doubt_end, self.doubt_ask = max(self.doubted, upto), end, ask
+        self._trust(end, ask)
 
     def _trust(self, end: float, ask: float) -> None:
         if self.value is None:

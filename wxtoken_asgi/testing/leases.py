@@ -379,6 +379,26 @@ class LeaseRules(StoreStage):
         assert (failed.error, failed.attempts) == (None, 0)
         assert (await two.commit(new)).taken
 
+    async def test_a_failure_that_comes_too_late_puts_the_stored_value_in_doubt(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        old = await one.lease()
+        later(31)
+        await two.fetch()
+        cursor = await two.cursor()
+        failed = await one.fail(old, refused=Cut(200, 140))
+        assert (failed.error, failed.ttl_s, failed.ask_in_s) == (None, about(200), about(140))
+        assert await two.news(cursor) == (KEY,)
+
+    async def test_a_failure_that_comes_too_late_puts_what_a_running_lease_brings_in_doubt(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        old = await one.lease()
+        later(31)
+        new = await two.lease()
+        await one.fail(old, refused=Cut(200, 140))
+        assert (await two.commit(new)).record.ttl_s == about(200)
+
     async def test_a_failure_after_its_lease_ended_counts_if_nobody_came_since(
         self, one: Worker, later: Later
     ) -> None:

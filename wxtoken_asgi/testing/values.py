@@ -124,6 +124,17 @@ class ValueRules(StoreStage):
         assert not (await one.commit(old, refused=Cut(200, 140))).taken
         assert (await two.commit(new, "newer")).taken
 
+    async def test_a_refused_commit_puts_what_a_running_lease_brings_in_doubt(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        old = await one.lease()
+        later(31)
+        new = await two.lease()
+        await one.commit(old, refused=Cut(200, 140))
+        record = (await two.commit(new, "newer")).record
+        assert (record.value, record.ttl_s, record.ask_in_s) == ("newer", about(200), about(140))
+        assert (await one.fetch("newest", claim={"asked": True, "seen": new})).ttl_s == about(7000)
+
     async def test_a_commit_said_again_changes_nothing(self, one: Worker, two: Worker) -> None:
         fence = await one.lease()
         first = await one.commit(fence)
@@ -229,6 +240,53 @@ class ValueRules(StoreStage):
         assert isinstance(await two.claim(key(1), asked=True, seen=fence), Granted)
         later(31)
         assert (await two.read(key(1))).ttl_s == about(500 - 31)
+
+    async def test_what_a_later_lease_may_have_doomed_is_restored_with_its_cut(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        old = await one.lease(key(1))
+        later(31)
+        await two.lease(key(1), lapse=Cut(270, 40))
+        later(31)
+        [record] = await one.store.restore([restorable(old)])
+        assert (record.value, record.ttl_s, record.ask_in_s) == ("saved", about(270 - 31), about(40 - 31))
+
+    async def test_what_a_later_lease_that_failed_may_have_doomed_is_restored_with_its_cut(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        old = await one.lease(key(1))
+        later(31)
+        await two.fail(await two.lease(key(1)), credential=key(1), cut=Cut(200, 0))
+        [record] = await one.store.restore([restorable(old)])
+        assert (record.ttl_s, record.ask_in_s) == (about(200), 0)
+
+    async def test_each_later_lease_that_lapsed_cuts_what_is_restored(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        old = await one.lease(key(1))
+        for _ in range(3):
+            later(31)
+            await two.lease(key(1), lapse=Cut(270, 40))
+        later(31)
+        [record] = await one.store.restore([restorable(old)])
+        assert (record.ttl_s, record.ask_in_s) == (about(270 - 93), 0)
+
+    async def test_what_a_later_lease_did_not_doom_is_restored_whole(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        old = await one.lease(key(1))
+        later(31)
+        await two.fail(await two.lease(key(1), lapse=Cut(270, 0)), credential=key(1))
+        [record] = await one.store.restore([restorable(old)])
+        assert (record.ttl_s, record.ask_in_s) == (about(500), about(50))
+
+    async def test_what_the_latest_lease_brought_is_restored_whole_after_it_lapsed(
+        self, one: Worker, later: Later
+    ) -> None:
+        fence = await one.lease(key(1), lapse=Cut(270, 0))
+        later(31)
+        [record] = await one.store.restore([restorable(fence)])
+        assert (record.ttl_s, record.ask_in_s) == (about(500), about(50))
 
     async def test_what_is_restored_is_news(self, one: Worker, two: Worker) -> None:
         cursor = await two.cursor()

@@ -94,6 +94,7 @@ def of_fail(fail: Fail) -> str:
         "refund": fail.refund,
         "costs": fail.costs or None,
         "cut": _cut(fail.cut),
+        "refused": _cut(fail.refused),
     })  # fmt: skip
 
 

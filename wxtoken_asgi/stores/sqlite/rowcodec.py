@@ -31,6 +31,9 @@ COLUMNS: Final = (
     "budgets",
     "charged",
     "ended",
+    "doubted",
+    "doubt_end",
+    "doubt_ask",
     "state",
 )
 """The names of what `encode` gives and `decode` takes, in their order."""
@@ -75,6 +78,9 @@ def encode(row: Row) -> Values:
         json.dumps(row.budgets) if row.budgets else "",
         json.dumps(row.charged) if row.charged else "",
         row.ended,
+        row.doubted,
+        row.doubt_end,
+        row.doubt_ask,
         row.state,
     )
 
@@ -100,7 +106,10 @@ def decode(values: Values) -> Row:
         budgets=_budgets(values[16]),
         charged=tuple(json.loads(values[17])) if values[17] else (),
         ended=values[18],
-        state=values[19],
+        doubted=values[19],
+        doubt_end=values[20],
+        doubt_ask=values[21],
+        state=values[22],
     )
 
 

@@ -34,6 +34,9 @@ _SCHEMA: Final = (
         budgets TEXT NOT NULL,
         charged TEXT NOT NULL,
         ended INTEGER NOT NULL,
+        doubted INTEGER NOT NULL,
+        doubt_end REAL NOT NULL,
+        doubt_ask REAL NOT NULL,
         state TEXT NOT NULL
     )""",
     "CREATE INDEX records_due ON records (due_at, key, owner)",  # `due` is answered from it alone

@@ -1,5 +1,8 @@
 local function take(row, fail)
-  if fail.fence < row.fence or fail.fence == row.ended then
+  if fail.fence < row.fence then
+    cut(row, fail.refused)
+    return
+  elseif fail.fence == row.ended then
     return
   end
   add_costs(row, fail.costs)

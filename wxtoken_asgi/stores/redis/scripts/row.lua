@@ -1,8 +1,8 @@
 -- One record and the rules for it: `wxtoken_asgi.stores.row.Row`, line by line. 0 is "never".
 local NUMBERS = {
-  'version', 'ends_at', 'ask_at', 'wait_until', 'attempts', 'fence', 'lease_until', 'asked_at', 'ended',
+  'version', 'ends_at', 'ask_at', 'wait_until', 'attempts', 'fence', 'lease_until', 'asked_at', 'ended', 'doubted',
 }
-local OPTIONAL = {'lapse_end', 'lapse_ask', 'touched'}
+local OPTIONAL = {'lapse_end', 'lapse_ask', 'doubt_end', 'doubt_ask', 'touched'}
 local WORDS = {
   'value', 'owner', 'state', 'error', 'error_for', 'asked_error', 'asked_error_for', 'budgets', 'charged',
 }
@@ -126,9 +126,17 @@ local function trust(row, ends, ask)
   row.ask_at = math.min(row.ask_at, ask)
 end
 
+local function doubt(row, ends, ask, upto)
+  if row.doubted ~= 0 then
+    ends, ask = math.min(ends, row.doubt_end), math.min(ask, row.doubt_ask)
+  end
+  row.doubted, row.doubt_end, row.doubt_ask = math.max(row.doubted, upto), ends, ask
+  trust(row, ends, ask)
+end
+
 local function cut(row, limits) -- {ttl, ask}, from now
   if limits then
-    trust(row, now + limits[1], now + limits[2])
+    doubt(row, now + limits[1], now + limits[2], row.fence)
   end
 end
 
@@ -138,7 +146,7 @@ local function lapse(row)
   end
   row.owner = nil
   if row.lapse_end and row.lapse_ask then
-    trust(row, row.lapse_end, row.lapse_ask)
+    doubt(row, row.lapse_end, row.lapse_ask, row.fence - 1)
   end
 end
 
@@ -187,4 +195,8 @@ local function write(row, fetched, said_at)
   if row.asked_error then
     row.asked_at, row.asked_error, row.asked_error_for = 0, nil, nil
   end
+  if row.fence > 0 and row.fence <= row.doubted then
+    trust(row, row.doubt_end, row.doubt_ask)
+  end
+  row.doubted, row.doubt_end, row.doubt_ask = 0, nil, nil
 end
