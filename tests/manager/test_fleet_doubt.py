@@ -25,6 +25,7 @@ class StoppedRoad(httpx.AsyncBaseTransport):
     def __init__(self, world):
         self._road = httpx.ASGITransport(world.sandbox)
         self.before_s = self.after_s = 0.0
+        self.in_time = False
 
     async def handle_async_request(self, request):
         before_s, after_s, self.before_s, self.after_s = self.before_s, self.after_s, 0.0, 0.0
@@ -32,6 +33,8 @@ class StoppedRoad(httpx.AsyncBaseTransport):
             await anyio.sleep(before_s)
             answer = await self._road.handle_async_request(request)
             await anyio.sleep(after_s)
+        if self.in_time:  # it looks at the time before it takes the answer
+            await anyio.lowlevel.checkpoint()
         return answer
 
 
@@ -42,10 +45,10 @@ class Pair:
         self.world = world
         self.name = name
         self.road = StoppedRoad(world)
-        self.way, other = FaultyStore(world.clock), FaultyStore(world.clock)
-        other.inner = self.store = self.way.inner
+        self.way, self.others_way = FaultyStore(world.clock), FaultyStore(world.clock)
+        self.others_way.inner = self.store = self.way.inner
         self.one = world.manager(world.account(name), store=self.way, transport=self.road)
-        self.two = world.manager(world.account(name), store=other)
+        self.two = world.manager(world.account(name), store=self.others_way)
 
     async def agree(self, within_s):
         """Both serve one token within so many seconds, and until then none that is dead."""
@@ -227,10 +230,12 @@ async def test_a_commit_that_another_lease_has_overtaken_puts_the_stored_token_i
         assert await pair.left() > 3000
 
 
+@pytest.mark.parametrize("in_time", [True, False])
 @pytest.mark.parametrize("before", [True, False], ids=["before its call", "after its call"])
-async def test_a_holder_that_is_stopped_past_its_lease_does_no_harm(pair, world, before):
+async def test_a_holder_that_is_stopped_past_its_lease_does_no_harm(pair, world, before, in_time):
     async with pair.one, pair.two:
         await pair.settle()
+        pair.road.in_time = in_time
         pair.road.before_s, pair.road.after_s = (0.0, 40.0) if not before else (40.0, 0.0)
 
         async def refresh():
@@ -241,10 +246,30 @@ async def test_a_holder_that_is_stopped_past_its_lease_does_no_harm(pair, world,
             group.start_soon(refresh)
             await anyio.sleep(35)
             assert world.count("token") == (2 if before else 3)
-        await pair.agree(250)  # its commit is refused, and doubts what the other one has fetched
+        await pair.agree(250)  # what it says comes too late, and doubts what the other one has fetched
         calls = [call.at for call in world.sandbox.calls]
         assert len(calls) == 4
         assert calls[-1] - calls[0] - 61 == pytest.approx(210, abs=1.1)
+
+
+async def test_what_a_stopped_holder_gives_back_is_doubted_if_the_next_one_died(pair, world):
+    """The next one's fetch has doomed it, and nobody could tell."""
+    async with pair.one, pair.two:
+        await pair.settle()
+        pair.road.after_s = 100.0
+        pair.way.faults["commit"] = "away"
+        pair.others_way.faults.update({"commit": "away", "fail": "away", "restore": "away"})
+        with pytest.raises(UpstreamTimeout):
+            await pair.one.refresh("beta")
+        await anyio.sleep(87)
+        assert world.count("token") == 3
+        assert await pair.one.access_token("beta") != await pair.two.access_token("beta")
+        await anyio.sleep(2)
+        pair.way.faults.clear()
+        for _ in range(400):
+            assert world.sandbox.accepts(await pair.one.access_token("beta"))
+            await anyio.sleep(1)
+        assert world.count("token") == 4
 
 
 async def test_a_retried_commit_counts_its_doubt_from_the_call_all_the_same(pair, world):
