@@ -190,6 +190,7 @@ class Entry:
             value=held.value,
             ttl_s=held.left(clock),
             ask_in_s=max(held.ask_in(clock), 0.0),
+            fence=0 if held.unleased else held.version,
             spent=self.spent,
         )
 

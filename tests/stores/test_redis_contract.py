@@ -167,7 +167,14 @@ fails = st.builds(
     refused=cuts,
 )
 records = st.builds(
-    Record, keys, version=st.just(0), value=values | st.none(), ttl_s=ends, ask_in_s=ends, state=values
+    Record,
+    keys,
+    version=st.just(0),
+    value=values | st.none(),
+    ttl_s=ends,
+    ask_in_s=ends,
+    fence=st.sampled_from([0, 1]),
+    state=values,
 )
 supplies = st.builds(Supply, keys, values, ends, ends, state=values)
 moves = st.one_of(
@@ -257,7 +264,9 @@ class Twins:
 def _with(what, name, number):
     if name == "supply":
         return what
-    return replace(what, **{{"claim": "seen", "restore": "version"}.get(name, "fence"): number})
+    if name == "restore":  # brought by a lease, or not
+        return replace(what, version=number, fence=what.fence and number)
+    return replace(what, **{{"claim": "seen"}.get(name, "fence"): number})
 
 
 @pytest.fixture(scope="module")

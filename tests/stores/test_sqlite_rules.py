@@ -149,7 +149,9 @@ class Pair:
         await self.both("fail", [replace(fail, fence=self.fence(back))])
 
     async def restore(self, credential, newer, value, ttl_s):
-        await self.both("restore", [Record(credential, self.fence(0) + newer, value, ttl_s, ttl_s / 2)])
+        version = self.fence(0) + newer
+        saved = Record(credential, version, value, ttl_s, ttl_s / 2, fence=version if newer else 0)
+        await self.both("restore", [saved])
 
     async def supply(self, supply):
         await self.both("supply", [supply, Supply(key(9), "value-9", 50, 5)])

@@ -72,7 +72,8 @@ class Record:
         wait_s: seconds of back-off left.
         attempts: failures in a row.
         error: the last one, until a fetch succeeds.
-        fence: the number of the last lease granted.
+        fence: the number of the last lease granted; in what is restored, of the lease that brought the value,
+            0 if it was fetched without one.
         state: opaque to the store.
         spent: what was spent in the last 24 hours, by name; what was not is left out.
     """

@@ -43,8 +43,8 @@ class Row:
     Attributes:
         charged: the budgets that the latest lease was charged to and that were not given back.
         ended: the fence of the last lease that was committed or failed; saying it again does no harm.
-        doubted: versions up to this one may have been doomed unseen since a value was written last: they end
-            at `doubt_end` and are due at `doubt_ask`, whenever they come.
+        doubted: what leases up to this one brought may have been doomed unseen since a value was written
+            last: it ends at `doubt_end` and is due at `doubt_ask`, whenever it comes.
     """
 
     credential: Credential
@@ -171,7 +171,7 @@ class Row:
         self.ask_at = now + record.ask_in_s
         self.state = record.state
         self.changed = True
-        if self.version <= self.doubted:
+        if 0 < record.fence <= self.doubted:
             self._trust(self.doubt_end, self.doubt_ask)
 
     def supply(self, supply: Supply, now: float, stamp: int) -> None:

@@ -25,10 +25,10 @@ CALLS = Charge("calls", 5)
 
 
 def restorable(
-    version: int = 7, *, number: int = 1, ttl_s: float = 500.0, value: str | None = "saved"
+    version: int = 7, *, fence: int = 0, number: int = 1, ttl_s: float = 500.0, value: str | None = "saved"
 ) -> Record:
     """A record as somebody holds it whose store has lost it."""
-    return Record(key(number), version, value, ttl_s=ttl_s, ask_in_s=50, state="kept")
+    return Record(key(number), version, value, ttl_s=ttl_s, ask_in_s=50, fence=fence, state="kept")
 
 
 class ValueRules(StoreStage):
@@ -248,7 +248,7 @@ class ValueRules(StoreStage):
         later(31)
         await two.lease(key(1), lapse=Cut(270, 40))
         later(31)
-        [record] = await one.store.restore([restorable(old)])
+        [record] = await one.store.restore([restorable(old, fence=old)])
         assert (record.value, record.ttl_s, record.ask_in_s) == ("saved", about(270 - 31), about(40 - 31))
 
     async def test_what_a_later_lease_that_failed_may_have_doomed_is_restored_with_its_cut(
@@ -257,7 +257,7 @@ class ValueRules(StoreStage):
         old = await one.lease(key(1))
         later(31)
         await two.fail(await two.lease(key(1)), credential=key(1), cut=Cut(200, 0))
-        [record] = await one.store.restore([restorable(old)])
+        [record] = await one.store.restore([restorable(old, fence=old)])
         assert (record.ttl_s, record.ask_in_s) == (about(200), 0)
 
     async def test_each_later_lease_that_lapsed_cuts_what_is_restored(
@@ -268,7 +268,7 @@ class ValueRules(StoreStage):
             later(31)
             await two.lease(key(1), lapse=Cut(270, 40))
         later(31)
-        [record] = await one.store.restore([restorable(old)])
+        [record] = await one.store.restore([restorable(old, fence=old)])
         assert (record.ttl_s, record.ask_in_s) == (about(270 - 93), 0)
 
     async def test_what_a_later_lease_did_not_doom_is_restored_whole(
@@ -277,7 +277,7 @@ class ValueRules(StoreStage):
         old = await one.lease(key(1))
         later(31)
         await two.fail(await two.lease(key(1), lapse=Cut(270, 0)), credential=key(1))
-        [record] = await one.store.restore([restorable(old)])
+        [record] = await one.store.restore([restorable(old, fence=old)])
         assert (record.ttl_s, record.ask_in_s) == (about(500), about(50))
 
     async def test_what_the_latest_lease_brought_is_restored_whole_after_it_lapsed(
@@ -285,7 +285,16 @@ class ValueRules(StoreStage):
     ) -> None:
         fence = await one.lease(key(1), lapse=Cut(270, 0))
         later(31)
-        [record] = await one.store.restore([restorable(fence)])
+        [record] = await one.store.restore([restorable(fence, fence=fence)])
+        assert (record.ttl_s, record.ask_in_s) == (about(500), about(50))
+
+    async def test_what_was_fetched_without_a_lease_is_doomed_by_none(
+        self, one: Worker, later: Later
+    ) -> None:
+        """Its version was made of a host's time and tells nothing about leases."""
+        fence = await one.lease(key(1), lapse=Cut(270, 0))
+        later(31)
+        [record] = await one.store.restore([restorable(fence - 1)])
         assert (record.ttl_s, record.ask_in_s) == (about(500), about(50))
 
     async def test_what_is_restored_is_news(self, one: Worker, two: Worker) -> None:

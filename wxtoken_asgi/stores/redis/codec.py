@@ -101,6 +101,7 @@ def of_fail(fail: Fail) -> str:
 def of_record(record: Record) -> str:
     return pack({
         "version": record.version,
+        "fence": record.fence,
         "value": record.value,
         "ttl": micros(record.ttl_s),
         "ask": micros(record.ask_in_s),

@@ -12,7 +12,7 @@ local function take(row, saved)
   row.ask_at = now + saved.ask
   row.state = saved.state
   row.changed = true
-  if row.version <= row.doubted then
+  if saved.fence > 0 and saved.fence <= row.doubted then
     trust(row, row.doubt_end, row.doubt_ask)
   end
 end
