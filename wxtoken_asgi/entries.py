@@ -80,6 +80,8 @@ class Entry:
         spent: what was spent in 24 hours, as the store told then.
         unsaid: what was fetched without a lease and may have doomed what the store holds, until the store
             knows; and since when, by the monotonic clock.
+        lost_since: when a call without a lease whose outcome nobody knows was begun, by the monotonic clock,
+            until the store knows.
     """
 
     account: Account
@@ -98,6 +100,7 @@ class Entry:
     compared_at: float = float("-inf")
     spent: tuple[Spending, ...] = ()
     unsaid: tuple[Commit, float] | None = None
+    lost_since: float | None = None
 
     def __repr__(self) -> str:
         return f"<{self}>"

@@ -201,7 +201,18 @@ class Keeper:
             else:
                 entry.adopt(record, at)
                 return
+        if not permit.leased and fail.cut is not None and self._dooms(entry):
+            self._remember(entry, at.now + fail.cut.ttl_s - policy.OVERLAP_TRUST_S)
         self._fail_alone(entry, fail, at)
+
+    def _remember(self, entry: Entry, lost_since: float) -> None:
+        """A call without a lease may have doomed what the store holds, and what an earlier one brought."""
+        entry.lost_since = lost_since if entry.lost_since is None else min(lost_since, entry.lost_since)
+        if entry.unsaid is not None:
+            commit, since = entry.unsaid
+            ttl_s = min(commit.ttl_s, lost_since + policy.OVERLAP_TRUST_S - since)
+            entry.unsaid = (replace(commit, ttl_s=ttl_s), since)
+        self.unsaved.add(entry)
 
     def _fail_alone(self, entry: Entry, fail: Fail, at: Moment) -> None:
         record = entry.record(self.clock)
@@ -253,6 +264,7 @@ class Keeper:
         Raises:
             StoreError: it did not answer.
         """
+        await self._own_up_losses(entries)
         said = [(entry, entry.unsaid) for entry in entries if entry.unsaid is not None]
         if not said:
             return
@@ -264,6 +276,22 @@ class Keeper:
             if entry.unsaid is told:
                 entry.unsaid = None
             entry.adopt(committed.record, at)
+
+    async def _own_up_losses(self, entries: Iterable[Entry]) -> None:
+        """The same of lost calls: what the store holds is doubted since the first of them."""
+        lost = [(entry, entry.lost_since) for entry in entries if entry.lost_since is not None]
+        if not lost:
+            return
+        at = self.clock.moment()
+        fails = [
+            Fail(entry.credential, 0, refused=Cut(policy.OVERLAP_TRUST_S - (at.now - since), 0.0))
+            for entry, since in lost
+        ]
+        records = await self.link.ask(self.link.store.fail(fails))
+        for (entry, told), record in zip(lost, records, strict=True):
+            if entry.lost_since == told:
+                entry.lost_since = None
+            entry.adopt(record, at)
 
     def _dooms(self, entry: Entry) -> bool:
         """Whether a fetch of this process alone may doom what others hold."""

@@ -513,6 +513,47 @@ async def test_a_fetch_without_a_lease_leaves_no_doomed_token_behind_whatever_it
     assert world.count("token") == 3
 
 
+@pytest.mark.parametrize("lost", [1, 3])
+async def test_a_call_without_a_lease_that_was_lost_leaves_no_doomed_token_behind(world, store, other, lost):
+    async with world.manager(world.account("beta"), store=store) as one:
+        before = await one.access_token("beta")
+        await anyio.sleep(100)
+        other.faults["*"] = "away"
+        world.sandbox.fail("reset", path="/cgi-bin/token", times=lost, before=False)
+        async with world.manager(world.account("beta"), store=other) as two:
+            while world.count("token") < 1 + lost:  # noqa: ASYNC110 - time is virtual
+                await anyio.sleep(0.1)
+            entry = two.entry("beta", "access_token")
+            assert entry.lost_since is not None
+            other.faults.clear()
+            await anyio.sleep(10)
+            assert entry.lost_since is None
+            for _ in range(20):
+                values = {await one.access_token("beta"), await two.access_token("beta")}
+                assert len(values) == 1
+                assert world.sandbox.accepts(value := values.pop())
+                assert value != before
+                await anyio.sleep(60)
+    assert world.count("token") == 2 + lost
+
+
+async def test_a_lost_call_dooms_what_was_fetched_without_a_lease_before_it(world, store):
+    tokens = world.manager(world.account("beta"), store=store)
+    store.faults["*"] = "away"
+    doubted = await tokens.access_token("beta")
+    entry = tokens.entry("beta", "access_token")
+    await anyio.sleep(6700)  # until it is about to end, so that this process fetches again
+    world.sandbox.fail("reset", path="/cgi-bin/token", times=1, before=False)
+    flight = tokens._flights.join(entry)
+    await flight.done.wait()
+    await anyio.sleep(200)
+    store.faults.clear()
+    await tokens._keeper.load([entry])
+    assert (entry.held.value, entry.unsaid, entry.lost_since) == (doubted, None, None)
+    record = (await store.read([entry.credential]))[0]
+    assert 20 < record.ttl_s < 90
+
+
 async def test_on_demand_a_claim_is_the_first_to_own_up(world, store):
     tokens = world.manager(world.account("beta"), store=store)
     store.faults["*"] = "away"
