@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, replace
@@ -123,16 +124,20 @@ class Keeper:
             if self._can_wait(entry):
                 raise error
             await anyio.sleep(self.clock.random.uniform(0.0, UNLEASED_SPREAD_S))
-            if not self.link.away or self._can_wait(
-                entry
-            ):  # the store is back, or its news have come meanwhile
-                raise error
+            await self._look_again(entry)
+            if not self.link.away or self._can_wait(entry):
+                raise error  # the store is back, or its news have come meanwhile
         logger.warning("the store is away: %s is fetched without a lease (degraded)", entry)
         known = entry.held.version if entry.held is not None else 0
         record = entry.record(self.clock) or Record(entry.credential)
         record = replace(record, attempts=entry.attempts, error=entry.error)
         fence = max(known + 1, int(self.clock.time() * 1000))
         return Permit(record, fence, self.clock.monotonic(), leased=False)
+
+    async def _look_again(self, entry: Entry) -> None:
+        """The store may be back: perhaps this process was stopped meanwhile, for hours."""
+        with contextlib.suppress(StoreError):
+            await self.link.ask(self.link.store.read([entry.credential]))
 
     def _can_wait(self, entry: Entry) -> bool:
         """Whether there is a value that is not about to end."""
