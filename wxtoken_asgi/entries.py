@@ -9,7 +9,8 @@ from wxtoken_asgi.clock import Clock, Moment
 from wxtoken_asgi.kinds import Kind
 from wxtoken_asgi.policy import State, state_of
 from wxtoken_asgi.records import Account, Credential
-from wxtoken_asgi.stores.contract import Commit, LastError, Record, Spending
+from wxtoken_asgi.stores.contract import LastError, Record, Spending
+from wxtoken_asgi.untold import Untold
 
 if TYPE_CHECKING:
     from wxtoken_asgi.flights import Flight
@@ -78,10 +79,7 @@ class Entry:
         rests_until: the loop leaves it alone until then, by the monotonic clock.
         compared_at: when it was last compared with the store, by the monotonic clock.
         spent: what was spent in 24 hours, as the store told then.
-        unsaid: what was fetched without a lease and may have doomed what the store holds, until the store
-            knows; and since when, by the monotonic clock.
-        lost_since: when a call without a lease whose outcome nobody knows was begun, by the monotonic clock,
-            until the store knows.
+        untold: calls without a lease that may have doomed what the store holds, until it knows of them.
     """
 
     account: Account
@@ -99,8 +97,7 @@ class Entry:
     rests_until: float = float("-inf")
     compared_at: float = float("-inf")
     spent: tuple[Spending, ...] = ()
-    unsaid: tuple[Commit, float] | None = None
-    lost_since: float | None = None
+    untold: Untold | None = None
 
     def __repr__(self) -> str:
         return f"<{self}>"

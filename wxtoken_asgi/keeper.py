@@ -21,7 +21,6 @@ from wxtoken_asgi.stores.contract import (
     Busy,
     Claim,
     Commit,
-    Cut,
     Fail,
     Newer,
     Record,
@@ -29,6 +28,7 @@ from wxtoken_asgi.stores.contract import (
     Wait,
 )
 from wxtoken_asgi.troubles import spent, trouble
+from wxtoken_asgi.untold import Untold, aged
 
 logger = logging.getLogger("wxtoken_asgi")
 
@@ -171,7 +171,7 @@ class Keeper:
                     break
                 await anyio.sleep(policy.SHORTEST_WAIT_S)
             said_at = self.clock.moment()
-            say = replace(_aged(commit, said_at.now - at.now), left_s=self.left(permit, 1.0))
+            say = replace(aged(commit, said_at.now - at.now), left_s=self.left(permit, 1.0))
             try:
                 committed = await self._in_time(self.link.commits.ask(say), permit)
             except StoreError:
@@ -190,7 +190,7 @@ class Keeper:
         if new and not leased and entry.held is not None:
             entry.held = replace(entry.held, unleased=True)
         if not leased and self._dooms(entry):
-            entry.unsaid = (commit, at.now)
+            entry.untold = (entry.untold or Untold()).with_value(commit, at.now)
         self.unsaved.add(entry)
         logger.warning("the store is away: %s is held in memory until it is back", entry)
         return entry.held if new else None
@@ -207,17 +207,10 @@ class Keeper:
                 entry.adopt(record, at)
                 return
         if not permit.leased and fail.cut is not None and self._dooms(entry):
-            self._remember(entry, at.now + fail.cut.ttl_s - policy.OVERLAP_TRUST_S)
+            begun = at.now + fail.cut.ttl_s - policy.OVERLAP_TRUST_S
+            entry.untold = (entry.untold or Untold()).with_loss(begun)
+            self.unsaved.add(entry)
         self._fail_alone(entry, fail, at)
-
-    def _remember(self, entry: Entry, lost_since: float) -> None:
-        """A call without a lease may have doomed what the store holds, and what an earlier one brought."""
-        entry.lost_since = lost_since if entry.lost_since is None else min(lost_since, entry.lost_since)
-        if entry.unsaid is not None:
-            commit, since = entry.unsaid
-            ttl_s = min(commit.ttl_s, lost_since + policy.OVERLAP_TRUST_S - since)
-            entry.unsaid = (replace(commit, ttl_s=ttl_s), since)
-        self.unsaved.add(entry)
 
     def _fail_alone(self, entry: Entry, fail: Fail, at: Moment) -> None:
         record = entry.record(self.clock)
@@ -260,43 +253,24 @@ class Keeper:
             raise
 
     async def _own_up(self, entries: Iterable[Entry]) -> None:
-        """Tell the store of fetches without a lease, before anything that it says is believed.
-
-        Their versions are made of this host's time, which may be wrong: they do not show which value is the
-        older one. The older one is doomed, and nobody here knows which one that is. So the store takes this
-        one or cuts the one that it has, and in both cases a new one is due.
+        """Tell the store of calls without a lease, before anything that it says is believed.
 
         Raises:
             StoreError: it did not answer.
         """
-        await self._own_up_losses(entries)
-        said = [(entry, entry.unsaid) for entry in entries if entry.unsaid is not None]
-        if not said:
+        told = [(entry, entry.untold) for entry in entries if entry.untold is not None]
+        if not told:
             return
         at = self.clock.moment()
-        commits = [_doubted(commit, at.now - since) for _, (commit, since) in said]
-        for (entry, told), committed in zip(
-            said, await self.link.ask(self.link.store.commit(commits)), strict=True
-        ):
-            if entry.unsaid is told:
-                entry.unsaid = None
-            entry.adopt(committed.record, at)
-
-    async def _own_up_losses(self, entries: Iterable[Entry]) -> None:
-        """The same of lost calls: what the store holds is doubted since the first of them."""
-        lost = [(entry, entry.lost_since) for entry in entries if entry.lost_since is not None]
-        if not lost:
-            return
-        at = self.clock.moment()
-        fails = [
-            Fail(entry.credential, 0, refused=Cut(policy.OVERLAP_TRUST_S - (at.now - since), 0.0))
-            for entry, since in lost
-        ]
-        records = await self.link.ask(self.link.store.fail(fails))
-        for (entry, told), record in zip(lost, records, strict=True):
-            if entry.lost_since == told:
-                entry.lost_since = None
-            entry.adopt(record, at)
+        fails = [fail for entry, untold in told for fail in untold.fails(entry.credential, at.now)]
+        commits = [commit for _, untold in told for commit in untold.commits(at.now)]
+        records = await self.link.ask(self.link.store.fail(fails)) if fails else []
+        committed = await self.link.ask(self.link.store.commit(commits)) if commits else []
+        news = {record.credential: record for record in (*records, *(each.record for each in committed))}
+        for entry, untold in told:
+            if entry.untold is untold:
+                entry.untold = None
+            entry.adopt(news[entry.credential], at)
 
     def _dooms(self, entry: Entry) -> bool:
         """Whether a fetch of this process alone may doom what others hold."""
@@ -343,20 +317,3 @@ def _brought(entry: Entry, commit: Commit, permit: Permit) -> Held | None:
     held = entry.held
     own = held is not None and held.version == commit.fence
     return held if own and commit.value != permit.record.value else None
-
-
-def _doubted(commit: Commit, late_s: float) -> Commit:
-    """What was fetched without a lease so long ago, as it is said once the store is back."""
-    late = _aged(commit, late_s)
-    return replace(late, ttl_s=min(late.ttl_s, policy.OVERLAP_TRUST_S), ask_in_s=0.0)
-
-
-def _aged(commit: Commit, late_s: float) -> Commit:
-    """The same commit, said so many seconds after its durations were measured."""
-    refused = commit.refused
-    return replace(
-        commit,
-        ttl_s=commit.ttl_s - late_s,
-        ask_in_s=commit.ask_in_s - late_s,
-        refused=None if refused is None else Cut(refused.ttl_s - late_s, refused.ask_in_s - late_s),
-    )

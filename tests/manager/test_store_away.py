@@ -524,10 +524,10 @@ async def test_a_call_without_a_lease_that_was_lost_leaves_no_doomed_token_behin
             while world.count("token") < 1 + lost:  # noqa: ASYNC110 - time is virtual
                 await anyio.sleep(0.1)
             entry = two.entry("beta", "access_token")
-            assert entry.lost_since is not None
+            assert entry.untold is not None
             other.faults.clear()
             await anyio.sleep(10)
-            assert entry.lost_since is None
+            assert entry.untold is None
             for _ in range(20):
                 values = {await one.access_token("beta"), await two.access_token("beta")}
                 assert len(values) == 1
@@ -549,7 +549,7 @@ async def test_a_lost_call_dooms_what_was_fetched_without_a_lease_before_it(worl
     await anyio.sleep(200)
     store.faults.clear()
     await tokens._keeper.load([entry])
-    assert (entry.held.value, entry.unsaid, entry.lost_since) == (doubted, None, None)
+    assert (entry.held.value, entry.untold) == (doubted, None)
     record = (await store.read([entry.credential]))[0]
     assert 20 < record.ttl_s < 90
 
@@ -559,11 +559,11 @@ async def test_on_demand_a_claim_is_the_first_to_own_up(world, store):
     store.faults["*"] = "away"
     doubted = await tokens.access_token("beta")
     entry = tokens.entry("beta", "access_token")
-    assert entry.unsaid is not None
+    assert entry.untold is not None
     store.faults.clear()
     await anyio.sleep(61)
     assert await tokens.refresh("beta", dead=doubted) != doubted
-    assert entry.unsaid is None
+    assert entry.untold is None
     assert entry.spent != ()
     record = (await store.read([entry.credential]))[0]
     assert record.used("calls") == 2
@@ -577,15 +577,15 @@ async def test_what_is_fetched_without_a_lease_while_another_such_is_told_is_tol
     await tokens.access_token("beta")
     entry = tokens.entry("beta", "access_token")
     store.faults.clear()
-    commit, later = store.commit, (entry.unsaid[0], entry.unsaid[1] + 1)
+    commit, later = store.commit, replace(entry.untold)
 
     async def meanwhile(commits):
-        entry.unsaid = later
+        entry.untold = later
         return await commit(commits)
 
     monkeypatch.setattr(store, "commit", meanwhile)
     await tokens._keeper.load([entry])
-    assert entry.unsaid is later
+    assert entry.untold is later
 
 
 async def test_a_store_that_is_back_is_asked_for_its_news_anew(world, store, other):
