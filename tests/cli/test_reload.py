@@ -128,7 +128,7 @@ class Center:
 def test_a_secret_is_rotated_without_a_moment_without_a_token(center, way, workers):
     service = center.start(workers=workers, watch_every=NEVER if way == "signal" else 0.3)
     with center.readers() as tokens:
-        time.sleep(0.2)
+        wait_until(lambda: tokens, "the readers have a token")
         secret = center.reset_secret()
         if way == "mount":
             center.put_secret(secret)
