@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from wxtoken_asgi.clock import Clock, Moment
 from wxtoken_asgi.kinds import Kind
 from wxtoken_asgi.policy import State, state_of
 from wxtoken_asgi.records import Account, Credential
-from wxtoken_asgi.stores.contract import LastError, Record, Spending
-from wxtoken_asgi.untold import Untold
+from wxtoken_asgi.stores.contract import Cut, LastError, Record, Spending
 
 if TYPE_CHECKING:
     from wxtoken_asgi.flights import Flight
@@ -50,6 +49,16 @@ class Held:
         """Seconds until it is due; negative once it is."""
         return self.ask_at - clock.monotonic()
 
+    def cut(self, cut: Cut, at: Moment) -> Held:
+        """The same, trusted no further than that, counted from then."""
+        return replace(
+            self,
+            wall_end=min(self.wall_end, at.wall + cut.ttl_s),
+            end=min(self.end, at.now + cut.ttl_s),
+            ticks_end=min(self.ticks_end, at.ticks + cut.ttl_s),
+            ask_at=min(self.ask_at, at.now + cut.ask_in_s),
+        )
+
     def outlived(self, record: Record, at: Moment) -> bool:
         """Whether this has ended, and a record's value was fetched after it, whatever the versions say.
 
@@ -79,7 +88,6 @@ class Entry:
         rests_until: the loop leaves it alone until then, by the monotonic clock.
         compared_at: when it was last compared with the store, by the monotonic clock.
         spent: what was spent in 24 hours, as the store told then.
-        untold: calls without a lease that may have doomed what the store holds, until it knows of them.
     """
 
     account: Account
@@ -97,7 +105,6 @@ class Entry:
     rests_until: float = float("-inf")
     compared_at: float = float("-inf")
     spent: tuple[Spending, ...] = ()
-    untold: Untold | None = None
 
     def __repr__(self) -> str:
         return f"<{self}>"

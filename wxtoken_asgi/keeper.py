@@ -21,6 +21,7 @@ from wxtoken_asgi.stores.contract import (
     Busy,
     Claim,
     Commit,
+    Cut,
     Fail,
     Newer,
     Record,
@@ -72,12 +73,19 @@ class Keeper:
 
     Attributes:
         unsaved: entries whose held value the store does not know yet.
+        untold: calls without a lease that the store does not know of yet.
     """
 
     def __init__(self, link: Link, clock: Clock) -> None:
         self.link = link
         self.clock = clock
         self.unsaved: set[Entry] = set()
+        self.untold: dict[Entry, Untold] = {}
+
+    @property
+    def behind(self) -> bool:
+        """Whether there is something that the store does not know yet."""
+        return bool(self.unsaved or self.untold)
 
     async def claim(self, entry: Entry, claim: Claim) -> Permit | Busy | None:
         """Ask for the right to fetch.
@@ -171,7 +179,8 @@ class Keeper:
                     break
                 await anyio.sleep(policy.SHORTEST_WAIT_S)
             said_at = self.clock.moment()
-            say = replace(aged(commit, said_at.now - at.now), left_s=self.left(permit, 1.0))
+            say = aged(commit, said_at.now - at.now)
+            say = replace(say, refused=_if_refused(say.refused), left_s=self.left(permit, 1.0))
             try:
                 committed = await self._in_time(self.link.commits.ask(say), permit)
             except StoreError:
@@ -190,7 +199,7 @@ class Keeper:
         if new and not leased and entry.held is not None:
             entry.held = replace(entry.held, unleased=True)
         if not leased and self._dooms(entry):
-            entry.untold = (entry.untold or Untold()).with_value(commit, at.now)
+            self.untold[entry] = self.untold.get(entry, Untold()).with_value(commit, at.now)
         self.unsaved.add(entry)
         logger.warning("the store is away: %s is held in memory until it is back", entry)
         return entry.held if new else None
@@ -200,23 +209,20 @@ class Keeper:
         at = self.clock.moment()
         if permit.leased:
             try:
-                record = await self._in_time(self.link.fails.ask(fail), permit)
+                say = replace(fail, refused=_if_refused(fail.cut))
+                record = await self._in_time(self.link.fails.ask(say), permit)
             except StoreError:
                 pass
             else:
                 entry.adopt(record, at)
                 return
         if not permit.leased and fail.cut is not None and self._dooms(entry):
-            begun = at.now + fail.cut.ttl_s - policy.OVERLAP_TRUST_S
-            entry.untold = (entry.untold or Untold()).with_loss(begun)
-            self.unsaved.add(entry)
+            self.untold[entry] = self.untold.get(entry, Untold()).with_loss(permit.since)
         self._fail_alone(entry, fail, at)
 
     def _fail_alone(self, entry: Entry, fail: Fail, at: Moment) -> None:
-        record = entry.record(self.clock)
-        if record is not None and fail.cut is not None:
-            ttl_s, ask_in_s = min(record.ttl_s, fail.cut.ttl_s), min(record.ask_in_s, fail.cut.ask_in_s)
-            entry.adopt(replace(record, ttl_s=ttl_s, ask_in_s=ask_in_s), at)
+        if entry.held is not None and fail.cut is not None:
+            entry.held = entry.held.cut(fail.cut, at)
         entry.error, entry.wait_until = fail.error, at.now + fail.wait_s
         entry.attempts += fail.error is not None
 
@@ -246,7 +252,7 @@ class Keeper:
         """
         unsaved, self.unsaved = self.unsaved, set()  # what comes meanwhile is for the next time
         try:
-            await self._own_up(unsaved)
+            await self._own_up(list(self.untold))
             await self.restore(list(unsaved))
         except BaseException:
             self.unsaved |= unsaved
@@ -258,7 +264,7 @@ class Keeper:
         Raises:
             StoreError: it did not answer.
         """
-        told = [(entry, entry.untold) for entry in entries if entry.untold is not None]
+        told = [(entry, self.untold[entry]) for entry in entries if entry in self.untold]
         if not told:
             return
         at = self.clock.moment()
@@ -268,8 +274,8 @@ class Keeper:
         committed = await self.link.ask(self.link.store.commit(commits)) if commits else []
         news = {record.credential: record for record in (*records, *(each.record for each in committed))}
         for entry, untold in told:
-            if entry.untold is untold:
-                entry.untold = None
+            if self.untold.get(entry) is untold:
+                del self.untold[entry]
             entry.adopt(news[entry.credential], at)
 
     def _dooms(self, entry: Entry) -> bool:
@@ -310,6 +316,11 @@ class Keeper:
 def _lacks(record: Record, before: Held | None, at: Moment) -> bool:
     """Whether the store has an older value than this process had when it asked."""
     return before is not None and record.version < before.version and not before.outlived(record, at)
+
+
+def _if_refused(cut: Cut | None) -> Cut | None:
+    """What becomes of a later lease's value, as it is told under a lease."""
+    return None if cut is None else Cut(*policy.refused_cut(cut.ttl_s))
 
 
 def _brought(entry: Entry, commit: Commit, permit: Permit) -> Held | None:

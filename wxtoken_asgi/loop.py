@@ -101,7 +101,7 @@ class Loop:
 
     def _hurries(self, entry: Entry) -> bool:
         """Whether there is more to do, or a look is planned too late for this one."""
-        if self._crowded or self._first or self._keeper.unsaved:
+        if self._crowded or self._first or self._keeper.behind:
             return True
         return entry.held is not None and entry.held.ask_at < self._looks_at
 

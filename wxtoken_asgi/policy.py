@@ -18,10 +18,10 @@ OVERLAP_TRUST_S: Final = 270.0
 last token valid for 5 minutes (AccessToken.html, "access_token usage guide")."""
 
 LONGEST_CALL_S: Final = 60.0
-"""No call takes so long. If its process was stopped, it left before that, or just now."""
+"""No call takes so long. One of a process that was stopped was sent before that, or only just now."""
 
 REFUSED_ASK_S: Final = 60.0
-"""A stored token that a refused commit put in doubt is replaced so long before its trust ends."""
+"""A stored token that an earlier lease's late news put in doubt is replaced so long before its trust ends."""
 
 KEPT_AFTER_REFRESH_S: Final = 240.0
 """A token of the old endpoint may be kept so long past its planned refresh, inside WeChat's 5 minutes."""
@@ -255,13 +255,16 @@ def heal_after(deaths: int) -> float:
     return min(doubled, LAST_HEAL_S)
 
 
-def refused_cut(elapsed_s: float) -> Kept:
-    """What a fetch that is heard of too late leaves of a later one's token, `elapsed_s` after its call began.
+def refused_cut(ttl_s: float) -> Kept:
+    """What a fetch under a lease leaves of a later lease's token, if it is heard of too late.
 
-    If its process was stopped, the call may have left only when that went on: before the later one it dooms
-    nothing, after it five minutes are left.
+    If its process was stopped, the call may have been sent only when that went on: before the later one it
+    dooms nothing, after it five minutes are left.
+
+    Args:
+        ttl_s: seconds that it leaves of an earlier lease's token.
     """
-    ttl = OVERLAP_TRUST_S - min(elapsed_s, LONGEST_CALL_S)
+    ttl = max(ttl_s, OVERLAP_TRUST_S - LONGEST_CALL_S)
     return Kept(ttl, ttl - REFUSED_ASK_S)
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple
+from typing import Final
 
 import anyio
 
@@ -81,13 +81,6 @@ class _Attempt:
         died = () if cause is None else (Cost(cause.value),)
         charged = names(self.entry, self.flight) if self.permit.leased else ()
         return self.tally.costs(charged) + died
-
-
-class _Doubt(NamedTuple):
-    """What a lost call leaves of the held value; and of a later one, if the store hears of it too late."""
-
-    cut: Cut
-    refused: Cut
 
 
 class Refresher:
@@ -212,8 +205,8 @@ class Refresher:
             raise await self._refused(attempt, refusal) from None
         except UpstreamError as lost:
             error = LastError(lost.cls, f"{entry}: {lost}")
-            doubt = self._doubt(attempt, begun) if lost.undecided else None
-            raise await self._failed(attempt, error, self._wait_after(attempt, error), doubt=doubt) from None
+            cut = self._cut(attempt, begun) if lost.undecided else None
+            raise await self._failed(attempt, error, self._wait_after(attempt, error), cut=cut) from None
         await self._succeeded(attempt, answer)
         return not answer.parent_dead
 
@@ -253,7 +246,7 @@ class Refresher:
             asked=flight.asked,
             refund=names(entry, flight) if entry.kind.budgets.forced_only and not answer.forced else (),
             costs=attempt.costs(cause),
-            refused=Cut(*policy.refused_cut(elapsed)) if _dooms(entry, flight) else None,
+            refused=self._cut(attempt, answer.sent_at),
             state=answer.state,
         )
         new = await self._keeper.commit(entry, commit, permit)
@@ -305,7 +298,7 @@ class Refresher:
         error: LastError,
         wait_s: float,
         *,
-        doubt: _Doubt | None = None,
+        cut: Cut | None = None,
         cause: Cause | None = None,
     ) -> Exception:
         entry, permit = attempt.entry, attempt.permit
@@ -317,19 +310,17 @@ class Refresher:
             asked=attempt.flight.asked,
             refund=() if attempt.tally.sent(CALLS) else (CALLS,),
             costs=attempt.costs(cause),
-            cut=doubt.cut if doubt is not None else None,
-            refused=doubt.refused if doubt is not None else None,
+            cut=cut,
         )
         self._herald.error(entry, error, wait_s, loud=is_news(permit.record.error, error))
         await self._keeper.fail(entry, fail, permit)
         return trouble(entry, error, wait_s)
 
-    def _doubt(self, attempt: _Attempt, begun: float) -> _Doubt | None:
-        """A call of which nobody knows whether it was carried out: it may have doomed what is held."""
+    def _cut(self, attempt: _Attempt, begun: float) -> Cut | None:
+        """What a call that was begun then leaves of another token, if it was carried out."""
         if not _dooms(attempt.entry, attempt.flight):
             return None
-        elapsed = self._clock.monotonic() - begun
-        return _Doubt(Cut(policy.OVERLAP_TRUST_S - elapsed, 0.0), Cut(*policy.refused_cut(elapsed)))
+        return Cut(policy.OVERLAP_TRUST_S - (self._clock.monotonic() - begun), 0.0)
 
     def _wait_after(self, attempt: _Attempt, error: LastError) -> float:
         entry, record = attempt.entry, attempt.permit.record

@@ -171,7 +171,7 @@ def _small(rng: Random) -> None:
     must(0 <= policy.margin(span) <= min(policy.MARGIN_S, span / 2), "the margin is in bounds", span)
     look = policy.look_after(chance, span)
     must(0 <= look <= policy.LOOK_S, "it looks within a second", chance, span)
-    cut = policy.refused_cut(span)
+    cut = policy.refused_cut(policy.OVERLAP_TRUST_S - span)
     must(
         210 <= cut.ttl_s <= policy.OVERLAP_TRUST_S,
         "doubt lasts 270 s at most, and takes nothing at once",

@@ -455,30 +455,23 @@ async def test_what_was_fetched_without_a_lease_is_replaced_once_the_store_is_ba
 
 
 @pytest.mark.parametrize("back", [True, False], ids=["the store is back", "its news have come"])
-async def test_whoever_waits_to_fetch_without_a_lease_looks_once_more_before_it_does(
-    world, store, other, back, monkeypatch
-):
-    monkeypatch.setattr(world.clock.random, "uniform", lambda low, high: high)
+async def test_whoever_waits_to_fetch_without_a_lease_looks_once_more_before_it_does(world, store, back):
+    """As nothing else in this process has asked the store meanwhile: perhaps it was stopped."""
     tokens = world.manager(world.account("beta"), store=store)
+    entry = tokens.entry("beta", "access_token")
     store.faults["*"] = "away"
-    async with anyio.create_task_group() as group:
-
-        async def read():
-            with pytest.raises(NotReady):
-                await tokens.access_token("beta")
-
-        group.start_soon(read)
-        await anyio.sleep(1)
-        value = await world.manager(world.account("beta"), store=other).access_token("beta")
+    flight = tokens._flights.join(entry)
+    await anyio.sleep(0.01)
+    if back:
         store.faults.clear()
-        if back:
-            await tokens._link.ask(store.due(1))
-        else:
-            await tokens._keeper.load([tokens.entry("beta", "access_token")])
-            tokens._link.away = True
-        await anyio.sleep(30)
-    assert world.count("token") == 1
-    assert await tokens.access_token("beta") == value
+    else:
+        entry.adopt(Record(entry.credential, 7, "news", ttl_s=7000, ask_in_s=3600), world.clock.moment())
+    await flight.done.wait()
+    assert isinstance(flight.error, StoreError)
+    assert world.count("token") == 0
+    store.faults.clear()
+    assert (await tokens.access_token("beta") == "news") is not back
+    assert world.count("token") == back
 
 
 @pytest.fixture
@@ -524,10 +517,10 @@ async def test_a_call_without_a_lease_that_was_lost_leaves_no_doomed_token_behin
             while world.count("token") < 1 + lost:  # noqa: ASYNC110 - time is virtual
                 await anyio.sleep(0.1)
             entry = two.entry("beta", "access_token")
-            assert entry.untold is not None
+            assert entry in two._keeper.untold
             other.faults.clear()
             await anyio.sleep(10)
-            assert entry.untold is None
+            assert entry not in two._keeper.untold
             for _ in range(20):
                 values = {await one.access_token("beta"), await two.access_token("beta")}
                 assert len(values) == 1
@@ -546,12 +539,59 @@ async def test_a_lost_call_dooms_what_was_fetched_without_a_lease_before_it(worl
     world.sandbox.fail("reset", path="/cgi-bin/token", times=1, before=False)
     flight = tokens._flights.join(entry)
     await flight.done.wait()
+    assert entry.held.unleased, "it still is what was fetched without a lease"
     await anyio.sleep(200)
     store.faults.clear()
     await tokens._keeper.load([entry])
-    assert (entry.held.value, entry.untold) == (doubted, None)
+    assert (entry.held.value, tokens._keeper.untold) == (doubted, {})
     record = (await store.read([entry.credential]))[0]
     assert 20 < record.ttl_s < 90
+
+
+async def test_a_lost_call_is_told_and_what_the_store_has_is_not_given_back_to_it(world, store):
+    tokens = world.manager(world.account("beta"), store=store)
+    await tokens.access_token("beta")
+    entry = tokens.entry("beta", "access_token")
+    await anyio.sleep(6700)
+    store.faults["*"] = "away"
+    world.sandbox.fail("reset", path="/cgi-bin/token", times=1, before=False)
+    await tokens._flights.join(entry).done.wait()
+    assert tokens._keeper.behind
+    store.faults.clear()
+    restored = store.calls.get("restore", 0)
+    await tokens._keeper.save()
+    assert not tokens._keeper.behind
+    assert store.calls.get("restore", 0) == restored
+
+
+async def test_a_lost_call_under_a_lease_is_told_by_the_end_of_its_lease(world, store):
+    tokens = world.manager(world.account("beta"), store=store)
+    await tokens.access_token("beta")
+    await anyio.sleep(61)
+    store.faults["fail"] = "away"
+    world.sandbox.fail("reset", path="/cgi-bin/token", times=1, before=False)
+    with pytest.raises(NotReady):
+        await tokens.refresh("beta")
+    assert not tokens._keeper.behind
+
+
+@pytest.mark.parametrize("leased", [True, False])
+async def test_what_is_given_back_says_whether_it_had_a_lease(world, store, monkeypatch, leased):
+    """A later lease dooms what an earlier one brought; a version made of a host's time says nothing."""
+    store.faults.update({"commit": "away"} if leased else {"*": "away"})
+    tokens = world.manager(store=store)
+    await tokens.access_token("alpha")
+    store.faults.clear()
+    restore, given = store.restore, []
+
+    async def watched(records):
+        given.extend(records)
+        return await restore(records)
+
+    monkeypatch.setattr(store, "restore", watched)
+    await tokens._keeper.save()
+    [record] = given
+    assert record.fence == (record.version if leased else 0)
 
 
 async def test_on_demand_a_claim_is_the_first_to_own_up(world, store):
@@ -559,11 +599,11 @@ async def test_on_demand_a_claim_is_the_first_to_own_up(world, store):
     store.faults["*"] = "away"
     doubted = await tokens.access_token("beta")
     entry = tokens.entry("beta", "access_token")
-    assert entry.untold is not None
+    assert entry in tokens._keeper.untold
     store.faults.clear()
     await anyio.sleep(61)
     assert await tokens.refresh("beta", dead=doubted) != doubted
-    assert entry.untold is None
+    assert entry not in tokens._keeper.untold
     assert entry.spent != ()
     record = (await store.read([entry.credential]))[0]
     assert record.used("calls") == 2
@@ -577,15 +617,16 @@ async def test_what_is_fetched_without_a_lease_while_another_such_is_told_is_tol
     await tokens.access_token("beta")
     entry = tokens.entry("beta", "access_token")
     store.faults.clear()
-    commit, later = store.commit, replace(entry.untold)
+    keeper, commit = tokens._keeper, store.commit
+    later = replace(keeper.untold[entry])
 
     async def meanwhile(commits):
-        entry.untold = later
+        keeper.untold[entry] = later
         return await commit(commits)
 
     monkeypatch.setattr(store, "commit", meanwhile)
-    await tokens._keeper.load([entry])
-    assert entry.untold is later
+    await keeper.load([entry])
+    assert keeper.untold[entry] is later
 
 
 async def test_a_store_that_is_back_is_asked_for_its_news_anew(world, store, other):

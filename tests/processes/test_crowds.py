@@ -17,8 +17,8 @@ from support.workers import connect_to_each, start, start_servers
 CROWD = 500
 WORKERS = 8
 SLOW_S = 2.0
-"""WeChat takes so long for the first tokens that all processes have started and all callers have asked; of the
-five seconds that a caller waits for a ticket, that much is gone before it can be fetched."""
+"""WeChat takes so long for the first tokens that all processes have started and all callers have asked. Of
+the five seconds that a caller waits for a ticket, that much is gone before it can be fetched."""
 
 HERE = str(Path(__file__).parent)
 STARTED = "Application startup complete"

@@ -123,13 +123,13 @@ MUTANTS = (
     Mutant(
         "a lost answer leaves no doubt",
         "refresher.py",
-        "        if not _dooms(entry, flight):\n            return None",
-        "        if True:\n            return None",
+        "self._cut(attempt, begun) if lost.undecided else None",
+        "None",
     ),
     Mutant(
         "a late failure leaves no doubt",
         "stores/row.py",
-        "            self._cut(fail.refused, now)\n            return\n",
+        "            self._hear_late(fail.refused, now)\n            return\n",
         "            return\n",
     ),
     Mutant("budgets are not spent", "refresher.py", "charges=charges(entry, flight),", "charges=(),"),

@@ -270,7 +270,7 @@ async def test_foreign_keys_in_the_way_are_told(store, admin):
 
 async def test_another_format_is_refused(server, admin):
     admin.hset(META, "format", 3)
-    with pytest.raises(StoreFormatError, match="format 3, this version knows 2"):
+    with pytest.raises(StoreFormatError, match="format 3 and this version knows 2; run the version that"):
         await RedisStore(server.url).open()
 
 

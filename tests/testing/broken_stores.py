@@ -222,6 +222,13 @@ class BelievesWhatIsLate(Broken):
         return await self.other.commit([replace(commit, left_s=None) for commit in commits])
 
 
+class BelievesWhatIsGivenBack(Broken):
+    """Whatever was called since, and never heard of."""
+
+    async def restore(self, records):
+        return await self.other.restore([replace(record, fence=0) for record in records])
+
+
 class SpendingIsOnesOwn(Broken):
     """Each process tells of what it has spent itself."""
 
@@ -332,6 +339,10 @@ class TestBeginsLivesAnew(Bench):
 
 class TestBelievesWhatIsLate(Bench):
     broken = BelievesWhatIsLate
+
+
+class TestBelievesWhatIsGivenBack(Bench):
+    broken = BelievesWhatIsGivenBack
 
 
 class TestSpendingIsOnesOwn(Bench):

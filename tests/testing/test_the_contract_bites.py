@@ -32,6 +32,7 @@ CAUGHT: Final = {
     "CountsCostsAgain": "the_costs_of_a_commit_said_again_count_once",
     "BeginsLivesAnew": "a_commit_that_was_on_its_way_while_it_was_said_again_gives_no_longer_life",
     "BelievesWhatIsLate": "what_a_commit_was_on_its_way_is_taken_off_the_life",
+    "BelievesWhatIsGivenBack": "what_a_later_lease_may_have_doomed_is_restored_with_its_cut",
     "SpendingIsOnesOwn": "a_charge_is_told_with_the_lease_and_to_all",
 }
 """A broken store, and the contract's test that is there to catch it."""

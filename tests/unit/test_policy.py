@@ -189,11 +189,11 @@ def test_it_is_never_kept_past_its_end_nor_into_the_last_minute_of_the_overlap(e
 
 
 @pytest.mark.parametrize(
-    ("elapsed_s", "cut"),
-    [(0, Kept(270, 210)), (10, Kept(260, 200)), (60, Kept(210, 150)), (3600, Kept(210, 150))],
+    ("ttl_s", "cut"),
+    [(270, Kept(270, 210)), (260, Kept(260, 200)), (210, Kept(210, 150)), (-3330, Kept(210, 150))],
 )
-def test_a_refused_commit_leaves_270_seconds_from_its_calls_start_and_210_at_least(elapsed_s, cut):
-    assert policy.refused_cut(elapsed_s) == cut
+def test_late_news_of_a_lease_leave_210_seconds_at_least_to_a_later_one_s_token(ttl_s, cut):
+    assert policy.refused_cut(ttl_s) == cut
 
 
 # tickets

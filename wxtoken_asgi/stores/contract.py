@@ -72,8 +72,7 @@ class Record:
         wait_s: seconds of back-off left.
         attempts: failures in a row.
         error: the last one, until a fetch succeeds.
-        fence: the number of the last lease granted; in what is restored, of the lease that brought the value,
-            0 if it was fetched without one.
+        fence: the number of the last lease granted; 0 in what is restored and was fetched without a lease.
         state: opaque to the store.
         spent: what was spent in the last 24 hours, by name; what was not is left out.
     """
@@ -137,8 +136,8 @@ class Claim:
         settled_s: an asked-for outcome younger than this settles the claim.
         charges: the budgets that the fetch is charged to when it is granted.
         fingerprint: of the account's configuration, see `LastError`.
-        lapse: what becomes of the held value, and of older ones that are restored later, if this lease ends
-            without commit or fail, counted from now; None: nothing.
+        lapse: how far the stored value, and all that earlier leases bring later, are still trusted if this
+            lease ends without commit or fail, counted from now; None: as before.
     """
 
     credential: Credential
@@ -214,8 +213,8 @@ class Commit:
         asked: it was asked for.
         refund: names of charges to give back.
         costs: what else was spent; counted once for each lease, and only if the commit is taken.
-        refused: what becomes of the stored value, or of the one that a running lease will bring, if this
-            commit comes too late; None: nothing.
+        refused: how far the stored value, and all that leases up to the latest bring later, are trusted if
+            this commit comes too late; None: as before.
         state: opaque.
         left_s: seconds of the lease that were left when this was said. If fewer are left when the store hears
             it, the value lives for that much less. None: unknown.
@@ -248,15 +247,15 @@ class Fail:
 
     Args:
         credential: what was to be fetched.
-        fence: the lease's.
+        fence: the lease's; 0: there was none, and this is told late.
         wait_s: seconds of back-off.
         error: why; None: nothing was wrong (the lease is given back).
         asked: it was asked for.
         refund: names of charges to give back.
         costs: what else was spent; counted once for each lease.
-        cut: how far the held value is still trusted, and with it older ones that are restored later; None: as
+        cut: how far the stored value, and all that earlier leases bring later, are still trusted; None: as
             before.
-        refused: the same if this comes too late, of a value that a later lease has brought or will bring.
+        refused: the same if this comes too late, and also of what the latest lease brings.
     """
 
     credential: Credential
@@ -350,14 +349,19 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     async def fail(self, fails: Sequence[Fail]) -> list[Record]:
-        """End leases without a new value. An older one only cuts (`refused`); one said again is ignored."""
+        """End leases without a new value. One that is said again is ignored.
+
+        One whose fence is older than the latest only cuts (`refused`). An empty record has nothing to cut,
+        and stays empty.
+        """
 
     @abc.abstractmethod
     async def restore(self, records: Sequence[Record]) -> list[Record]:
         """Put back records that the store has lost; each is taken only if its version is newer.
 
-        A version that is the latest fence is what that lease brought: the lease ends. One that a later lease
-        may have doomed unseen is cut as that lease's `lapse`, `cut` or `refused` said.
+        A version that is the latest fence is what that lease brought: the lease ends. What a lease brought
+        (`fence` is not 0) and a call may have doomed unseen is cut as that call's `lapse`, `cut` or `refused`
+        said, however long ago. A cut that was meant for older values does nothing to it.
         """
 
     @abc.abstractmethod

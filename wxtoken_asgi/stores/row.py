@@ -31,6 +31,7 @@ from wxtoken_asgi.stores.contract import (
 )
 
 NEVER = float("-inf")
+ALWAYS = float("inf")
 
 
 @dataclass(slots=True)
@@ -43,8 +44,10 @@ class Row:
     Attributes:
         charged: the budgets that the latest lease was charged to and that were not given back.
         ended: the fence of the last lease that was committed or failed; saying it again does no harm.
-        doubted: what leases up to this one brought may have been doomed unseen since a value was written
-            last: it ends at `doubt_end` and is due at `doubt_ask`, whenever it comes.
+        doubted: what leases up to this one brought may have been doomed unseen: it ends at `doubt_end` and is
+            due at `doubt_ask`, whenever it comes.
+        late_end: the same of what the latest lease brings: an earlier one's news came since it was granted.
+        late_ask: when that is due.
     """
 
     credential: Credential
@@ -68,6 +71,8 @@ class Row:
     doubted: int = 0
     doubt_end: float = NEVER
     doubt_ask: float = NEVER
+    late_end: float = ALWAYS
+    late_ask: float = ALWAYS
     state: str = field(default="", repr=False)
     changed: bool = False
 
@@ -103,7 +108,7 @@ class Row:
             return False
         self.owner = ""
         if self.lapse_end is not None and self.lapse_ask is not None:
-            self._doubt(self.lapse_end, self.lapse_ask, upto=self.fence - 1)
+            self._doubt(self.lapse_end, self.lapse_ask)
         return True
 
     def claim(self, claim: Claim, *, owner: str, lease_s: float, now: float, stamp: int) -> Claimed:
@@ -124,7 +129,7 @@ class Row:
         """Take the value if the fence is the latest; else the stored value is cut as the commit says."""
         self.lapse(now)
         if commit.fence < self.fence:
-            self._cut(commit.refused if commit.value != self.value else None, now)
+            self._hear_late(commit.refused if commit.value != self.value else None, now)
             return False
         if commit.value == self.value and commit.fence in {self.ended, self.version}:
             # It is here already, and this was said perhaps long ago.
@@ -142,13 +147,14 @@ class Row:
     def fail(self, fail: Fail, now: float) -> None:
         """End the lease, with a back-off if there is an error; one that comes too late only cuts."""
         if fail.fence < self.fence:
-            self._cut(fail.refused, now)
+            self._hear_late(fail.refused, now)
             return
         if fail.fence == self.ended:
             return
         self._count(fail.costs, now)
         self._end_lease(fail.fence, fail.refund)
-        self._cut(fail.cut, now)
+        if fail.cut is not None:
+            self._doubt(now + fail.cut.ttl_s, now + fail.cut.ask_in_s)
         if fail.asked:
             self.asked_at, self.asked_error = now, fail.error
         if fail.error is None:
@@ -164,15 +170,19 @@ class Row:
             return
         if record.version == self.fence:  # what its own lease brought, and could not commit
             self._end_lease(record.version, ())
-        self.fence = max(self.fence, record.version)
+        self._advance(max(self.fence, record.version))
         self.version = record.version
         self.value = record.value
         self.ends_at = now + record.ttl_s
         self.ask_at = now + record.ask_in_s
         self.state = record.state
         self.changed = True
-        if 0 < record.fence <= self.doubted:
+        if not record.fence:
+            return
+        if self.version <= self.doubted:
             self._trust(self.doubt_end, self.doubt_ask)
+        if self.version == self.fence:
+            self._trust(self.late_end, self.late_ask)
 
     def supply(self, supply: Supply, now: float, stamp: int) -> None:
         """Take a value from outside; a lease that runs is void."""
@@ -204,7 +214,7 @@ class Row:
         return None
 
     def _lease(self, claim: Claim, owner: str, lease_s: float, now: float, stamp: int) -> Granted:
-        self.fence = max(self.fence + 1, stamp)
+        self._advance(max(self.fence + 1, stamp))
         for charge in claim.charges:
             self.budgets[charge.name] = ledger.spend(self.budgets.get(charge.name, {}), now)
         self.charged = tuple(charge.name for charge in claim.charges)
@@ -222,7 +232,8 @@ class Row:
     def _end_lease(self, fence: int, refund: tuple[str, ...]) -> None:
         """End it; a fence beyond the latest is that of a lease which the store has lost."""
         self.owner, self.lease_until = "", NEVER
-        self.fence = self.ended = fence
+        self._advance(fence)
+        self.ended = fence
         for name in set(refund).intersection(self.charged):
             self.budgets[name] = ledger.refund(self.budgets[name])
         self.charged = tuple(name for name in self.charged if name not in refund)
@@ -256,20 +267,35 @@ class Row:
         self.wait_until, self.attempts, self.error = NEVER, 0, None
         if self.asked_error is not None:
             self.asked_at, self.asked_error = NEVER, None
-        if 0 < self.fence <= self.doubted:  # an earlier lease's late news came while this one ran
-            self._trust(self.doubt_end, self.doubt_ask)
-        self.doubted, self.doubt_end, self.doubt_ask = 0, NEVER, NEVER
+        self._trust(self.late_end, self.late_ask)
 
-    def _cut(self, cut: Cut | None, now: float) -> None:
-        if cut is not None:
-            self._doubt(now + cut.ttl_s, now + cut.ask_in_s, upto=self.fence)
+    def _advance(self, fence: int) -> None:
+        """Another fence is the latest; what was doubted of the one before is doubted of an older one now."""
+        if fence == self.fence:
+            return
+        if self.late_end < ALWAYS:
+            self._remember(self.late_end, self.late_ask, upto=self.fence)
+            self.late_end = self.late_ask = ALWAYS
+        self.fence = fence
 
-    def _doubt(self, end: float, ask: float, *, upto: int) -> None:
-        """A fetch that nobody saw may have doomed what is held, and what is still on its way here."""
-        if self.doubted:
-            end, ask = min(end, self.doubt_end), min(ask, self.doubt_ask)
-        self.doubted, self.doubt_end, self.doubt_ask = max(self.doubted, upto), end, ask
+    def _hear_late(self, cut: Cut | None, now: float) -> None:
+        """News of an earlier lease: its call may have come after the latest one's, which may yet come."""
+        if cut is None:
+            return
+        end, ask = now + cut.ttl_s, now + cut.ask_in_s
+        self._doubt(end, ask)
+        self.late_end, self.late_ask = min(end, self.late_end), min(ask, self.late_ask)
+
+    def _doubt(self, end: float, ask: float) -> None:
+        """A fetch that nobody saw may have doomed what is held, and what earlier leases have yet to bring."""
         self._trust(end, ask)
+        self._remember(end, ask, upto=self.fence - 1)
+
+    def _remember(self, end: float, ask: float, *, upto: int) -> None:
+        """Only what is newer than the held value can still come: a doubt about older ones is void."""
+        if self.doubted > self.version:
+            end, ask = min(end, self.doubt_end), min(ask, self.doubt_ask)
+        self.doubted, self.doubt_end, self.doubt_ask = upto, end, ask
 
     def _trust(self, end: float, ask: float) -> None:
         if self.value is None:

@@ -17,6 +17,7 @@ from wxtoken_asgi.stores.contract import (
     Granted,
     LastError,
     Newer,
+    Record,
     Spent,
     Wait,
 )
@@ -398,6 +399,33 @@ class LeaseRules(StoreStage):
         new = await two.lease()
         await one.fail(old, refused=Cut(200, 140))
         assert (await two.commit(new)).record.ttl_s == about(200)
+
+    async def test_what_was_doubted_before_takes_nothing_from_what_a_running_lease_brings(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        await one.fail(await one.lease(), cut=Cut(270, 0))
+        later(300)
+        old = await one.lease()
+        later(31)
+        new = await two.lease()
+        await one.fail(old, refused=Cut(200, 140))
+        assert (await two.commit(new)).record.ttl_s == about(200)
+
+    async def test_a_call_without_a_lease_that_is_told_of_is_like_a_late_failure(
+        self, one: Worker, two: Worker
+    ) -> None:
+        held = await two.fetch()
+        told = await one.fail(0, refused=Cut(200, 0))
+        assert (told.value, told.ttl_s, told.ask_in_s) == (held.value, about(200), 0)
+        assert (told.error, told.attempts, told.fence) == (None, 0, held.fence)
+
+    async def test_a_call_without_a_lease_leaves_an_empty_record_empty(
+        self, one: Worker, two: Worker
+    ) -> None:
+        cursor = await two.cursor()
+        assert await one.fail(0, refused=Cut(200, 0)) == Record(KEY)
+        assert await two.read() == Record(KEY)
+        assert await two.news(cursor) == ()
 
     async def test_a_failure_after_its_lease_ended_counts_if_nobody_came_since(
         self, one: Worker, later: Later

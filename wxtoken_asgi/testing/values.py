@@ -288,6 +288,56 @@ class ValueRules(StoreStage):
         [record] = await one.store.restore([restorable(fence, fence=fence)])
         assert (record.ttl_s, record.ask_in_s) == (about(500), about(50))
 
+    async def test_what_a_late_failure_may_have_doomed_is_restored_with_its_cut(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        old = await one.lease(key(1))
+        later(31)
+        new = await two.lease(key(1))
+        await one.fail(old, credential=key(1), refused=Cut(200, 140))
+        later(31)
+        [record] = await one.store.restore([restorable(new, fence=new)])
+        assert (record.ttl_s, record.ask_in_s) == (about(200 - 31), about(50))
+
+    async def test_it_is_also_when_another_lease_has_come_and_gone(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        old = await one.lease(key(1))
+        later(31)
+        new = await two.lease(key(1))
+        await one.fail(old, credential=key(1), refused=Cut(200, 140))
+        later(31)
+        await one.fail(await one.lease(key(1)), credential=key(1), error=None)
+        [record] = await one.store.restore([restorable(new, fence=new)])
+        assert (record.ttl_s, record.ask_in_s) == (about(200 - 31), about(50))
+
+    async def test_a_doubt_about_earlier_leases_ends_no_later_value(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        fence = await one.lease(key(1), lapse=Cut(270, 0))
+        later(31)
+        await one.store.restore([restorable(fence, fence=fence, ttl_s=7000)])
+        later(3000)
+        fence = await two.lease(key(1))
+        record = await two.fail(fence, credential=key(1), error=None, cut=Cut(250, 0))
+        assert (record.value, record.ttl_s) == ("saved", about(250))
+        fence = await one.lease(key(1), lapse=Cut(270, 0))
+        later(31)
+        [record] = await one.store.restore([restorable(fence, fence=fence, ttl_s=7000, value="newer")])
+        assert record.ttl_s == about(7000)
+
+    async def test_a_doubt_about_what_is_older_than_the_held_value_is_void(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        await one.fail(await one.lease(), cut=Cut(270, 0))
+        later(300)
+        held = await one.fetch(claim={"asked": True})
+        lost = await one.lease(asked=True, seen=held.version)
+        later(31)
+        await two.fail(await two.lease(asked=True, seen=held.version), cut=Cut(200, 0))
+        [record] = await one.store.restore([replace(held, version=lost, value="newer", fence=lost)])
+        assert (record.value, record.ttl_s) == ("newer", about(200))
+
     async def test_what_was_fetched_without_a_lease_is_doomed_by_none(
         self, one: Worker, later: Later
     ) -> None:

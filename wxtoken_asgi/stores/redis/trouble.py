@@ -58,8 +58,10 @@ def trouble(error: BaseException, place: str) -> StoreError:
     said = f"{type(error).__name__} {error}"
     form = re.search(r"WXFORMAT (\w+)", said)
     if form:
-        msg = f"store: {place} holds records of format {form[1]}, this version knows {FORMAT} only"
-        return StoreFormatError(msg)
+        return StoreFormatError(
+            f"store: {place} holds records of format {form[1]} and this version knows {FORMAT}; "
+            "run the version that wrote them, or name another database"
+        )
     for kind, meanings in ((StoreRefused, _FOR_EVER), (StoreError, _FOR_NOW)):
         for pattern, meaning in meanings:
             if re.search(pattern, said):

@@ -34,6 +34,8 @@ COLUMNS: Final = (
     "doubted",
     "doubt_end",
     "doubt_ask",
+    "late_end",
+    "late_ask",
     "state",
 )
 """The names of what `encode` gives and `decode` takes, in their order."""
@@ -57,7 +59,7 @@ def keys_of(credentials: Iterable[Credential]) -> str:
 
 
 def encode(row: Row) -> Values:
-    """The columns of a row. Times stay as they are: SQLite keeps minus infinity."""
+    """The columns of a row. Times stay as they are: SQLite keeps infinity."""
     return (
         key_of(row.credential),
         row.due_at(),
@@ -81,6 +83,8 @@ def encode(row: Row) -> Values:
         row.doubted,
         row.doubt_end,
         row.doubt_ask,
+        row.late_end,
+        row.late_ask,
         row.state,
     )
 
@@ -109,7 +113,9 @@ def decode(values: Values) -> Row:
         doubted=values[19],
         doubt_end=values[20],
         doubt_ask=values[21],
-        state=values[22],
+        late_end=values[22],
+        late_ask=values[23],
+        state=values[24],
     )
 
 

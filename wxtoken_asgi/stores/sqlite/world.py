@@ -37,6 +37,8 @@ _SCHEMA: Final = (
         doubted INTEGER NOT NULL,
         doubt_end REAL NOT NULL,
         doubt_ask REAL NOT NULL,
+        late_end REAL NOT NULL,
+        late_ask REAL NOT NULL,
         state TEXT NOT NULL
     )""",
     "CREATE INDEX records_due ON records (due_at, key, owner)",  # `due` is answered from it alone

@@ -42,7 +42,7 @@ local function grant(row, claim)
 end
 
 local function lease(row, claim)
-  row.fence = math.max(row.fence + 1, stamp)
+  advance(row, math.max(row.fence + 1, stamp))
   local names = {}
   if #claim.charges > 0 then
     local budgets = decoded(row.budgets)

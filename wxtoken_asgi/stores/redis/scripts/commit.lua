@@ -8,7 +8,7 @@ end
 local function take(row, commit)
   if commit.fence < row.fence then
     if commit.value ~= row.value then
-      cut(row, commit.refused)
+      hear_late(row, commit.refused)
     end
     return 0
   end

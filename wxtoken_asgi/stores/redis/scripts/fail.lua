@@ -1,13 +1,15 @@
 local function take(row, fail)
   if fail.fence < row.fence then
-    cut(row, fail.refused)
+    hear_late(row, fail.refused)
     return
   elseif fail.fence == row.ended then
     return
   end
   add_costs(row, fail.costs)
   end_lease(row, fail.fence, fail.refund)
-  cut(row, fail.cut)
+  if fail.cut then
+    doubt(row, now + fail.cut[1], now + fail.cut[2])
+  end
   if fail.asked then
     row.asked_at, row.asked_error, row.asked_error_for = now, fail.error, fail.error_for
   end

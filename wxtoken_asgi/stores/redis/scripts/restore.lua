@@ -5,15 +5,21 @@ local function take(row, saved)
   if saved.version == row.fence then -- what its own lease brought, and could not commit
     end_lease(row, saved.version, nil)
   end
-  row.fence = math.max(row.fence, saved.version)
+  advance(row, math.max(row.fence, saved.version))
   row.version = saved.version
   row.value = saved.value
   row.ends_at = now + saved.ttl
   row.ask_at = now + saved.ask
   row.state = saved.state
   row.changed = true
-  if saved.fence > 0 and saved.fence <= row.doubted then
+  if saved.fence == 0 then
+    return
+  end
+  if row.version <= row.doubted then
     trust(row, row.doubt_end, row.doubt_ask)
+  end
+  if row.version == row.fence and row.late_end then
+    trust(row, row.late_end, row.late_ask)
   end
 end
 

@@ -2,7 +2,7 @@
 local NUMBERS = {
   'version', 'ends_at', 'ask_at', 'wait_until', 'attempts', 'fence', 'lease_until', 'asked_at', 'ended', 'doubted',
 }
-local OPTIONAL = {'lapse_end', 'lapse_ask', 'doubt_end', 'doubt_ask', 'touched'}
+local OPTIONAL = {'lapse_end', 'lapse_ask', 'doubt_end', 'doubt_ask', 'late_end', 'late_ask', 'touched'}
 local WORDS = {
   'value', 'owner', 'state', 'error', 'error_for', 'asked_error', 'asked_error_for', 'budgets', 'charged',
 }
@@ -126,18 +126,36 @@ local function trust(row, ends, ask)
   row.ask_at = math.min(row.ask_at, ask)
 end
 
-local function doubt(row, ends, ask, upto)
-  if row.doubted ~= 0 then
+local function remember(row, ends, ask, upto)
+  if row.doubted > row.version then
     ends, ask = math.min(ends, row.doubt_end), math.min(ask, row.doubt_ask)
   end
-  row.doubted, row.doubt_end, row.doubt_ask = math.max(row.doubted, upto), ends, ask
-  trust(row, ends, ask)
+  row.doubted, row.doubt_end, row.doubt_ask = upto, ends, ask
 end
 
-local function cut(row, limits) -- {ttl, ask}, from now
-  if limits then
-    doubt(row, now + limits[1], now + limits[2], row.fence)
+local function doubt(row, ends, ask)
+  trust(row, ends, ask)
+  remember(row, ends, ask, row.fence - 1)
+end
+
+local function hear_late(row, limits) -- {ttl, ask}, from now
+  if not limits then
+    return
   end
+  local ends, ask = now + limits[1], now + limits[2]
+  doubt(row, ends, ask)
+  row.late_end, row.late_ask = math.min(ends, row.late_end or ends), math.min(ask, row.late_ask or ask)
+end
+
+local function advance(row, fence)
+  if fence == row.fence then
+    return
+  end
+  if row.late_end then
+    remember(row, row.late_end, row.late_ask, row.fence)
+    row.late_end, row.late_ask = nil, nil
+  end
+  row.fence = fence
 end
 
 local function lapse(row)
@@ -146,7 +164,7 @@ local function lapse(row)
   end
   row.owner = nil
   if row.lapse_end and row.lapse_ask then
-    doubt(row, row.lapse_end, row.lapse_ask, row.fence - 1)
+    doubt(row, row.lapse_end, row.lapse_ask)
   end
 end
 
@@ -159,7 +177,8 @@ end
 
 local function end_lease(row, fence, refund)
   row.owner, row.lease_until = nil, 0
-  row.fence, row.ended = fence, fence
+  advance(row, fence)
+  row.ended = fence
   local names = {}
   for _, name in ipairs(refund or {}) do
     names[name] = true
@@ -195,8 +214,7 @@ local function write(row, fetched, said_at)
   if row.asked_error then
     row.asked_at, row.asked_error, row.asked_error_for = 0, nil, nil
   end
-  if row.fence > 0 and row.fence <= row.doubted then
-    trust(row, row.doubt_end, row.doubt_ask)
+  if row.late_end then
+    trust(row, row.late_end, row.late_ask)
   end
-  row.doubted, row.doubt_end, row.doubt_ask = 0, nil, nil
 end

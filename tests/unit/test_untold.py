@@ -1,0 +1,53 @@
+"""What the store is told late of calls without a lease."""
+
+from __future__ import annotations
+
+import pytest
+
+from wxtoken_asgi.records import Credential
+from wxtoken_asgi.stores.contract import Commit, Cut, Fail
+from wxtoken_asgi.untold import Untold, aged
+
+KEY = Credential("default", "https://api.weixin.qq.com", "wx1", "token", "access_token")
+COMMIT = Commit(KEY, 7, "value", ttl_s=7000, ask_in_s=3600, refused=Cut(265, 0))
+
+
+def test_nothing_is_told_of_nothing():
+    assert Untold().fails(KEY, 50) == Untold().commits(50) == []
+
+
+@pytest.mark.parametrize("begun", [(5, 9), (9, 5)])
+def test_lost_calls_doubt_what_is_stored_since_the_first_of_them(begun):
+    untold = Untold()
+    for at in begun:
+        untold = untold.with_loss(at)
+    assert untold.fails(KEY, 105) == [Fail(KEY, 0, refused=Cut(170, 0))]
+
+
+def test_a_value_is_told_cut_and_due_however_long_it_lives():
+    [told] = Untold().with_value(COMMIT, 5).commits(6)
+    assert (told.value, told.ttl_s, told.ask_in_s, told.refused) == ("value", 270, 0, Cut(264, -1))
+
+
+def test_a_value_that_is_told_an_hour_late_leaves_nothing_of_the_stored_one():
+    """No lease says that the stored one is younger than the call: the floor for late news is not for them."""
+    [told] = Untold().with_value(COMMIT, 5).commits(3605)
+    assert (told.ttl_s, told.refused.ttl_s) == (270, -3335)
+
+
+def test_a_call_lost_later_ends_the_value_before_it():
+    untold = Untold().with_value(COMMIT, 5).with_loss(105)
+    [told] = untold.commits(305)
+    assert told.ttl_s == 70
+    assert untold.fails(KEY, 305) == [Fail(KEY, 0, refused=Cut(70, 0))]
+
+
+def test_a_value_brought_later_lets_nobody_forget_a_lost_call():
+    untold = Untold().with_loss(5).with_value(COMMIT, 105)
+    assert [told.ttl_s for told in untold.commits(305)] == [270]
+    assert untold.fails(KEY, 305) == [Fail(KEY, 0, refused=Cut(-30, 0))]
+
+
+def test_a_commit_without_a_doubt_stays_without():
+    plain = Commit(KEY, 7, "value", ttl_s=7000, ask_in_s=3600)
+    assert aged(plain, 10) == Commit(KEY, 7, "value", ttl_s=6990, ask_in_s=3590)
