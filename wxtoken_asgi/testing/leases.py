@@ -400,6 +400,19 @@ class LeaseRules(StoreStage):
         await one.fail(old, refused=Cut(200, 140))
         assert (await two.commit(new)).record.ttl_s == about(200)
 
+    async def test_of_several_failures_that_come_too_late_the_first_one_s_doubt_counts(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        first = await one.lease()
+        later(31)
+        second = await two.lease()
+        later(31)
+        new = await one.lease()
+        await one.fail(first, refused=Cut(200, 140))
+        later(5)
+        await two.fail(second, refused=Cut(200, 140))
+        assert (await one.commit(new)).record.ttl_s == about(195)
+
     async def test_what_was_doubted_before_takes_nothing_from_what_a_running_lease_brings(
         self, one: Worker, two: Worker, later: Later
     ) -> None:
