@@ -12,11 +12,13 @@ import wxtoken_asgi
 
 from simulation.world import Result, Run
 
-SOURCES = (Path(wxtoken_asgi.__file__).parent, Path(__file__).parent)
+TESTS = Path(__file__).parent.parent
+SOURCES = (Path(wxtoken_asgi.__file__).parent, TESTS / "simulation", TESTS / "support")
 
 
 class Saved:
-    """The results of runs of this very code: a change of the package or of the simulation begins anew.
+    """The results of runs of this very code: a change of the package, of the simulation or of what supports
+    it begins anew.
 
     Args:
         path: the file, a line for each run; None: nothing is kept.
@@ -25,8 +27,9 @@ class Saved:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._code = _digest()
-        lines = path.read_text(encoding="utf-8").splitlines() if path is not None and path.exists() else ()
-        whole = filter(None, map(_parsed, lines))
+        text = path.read_text(encoding="utf-8") if path is not None and path.exists() else ""
+        self._apart = "\n" if text and not text.endswith("\n") else ""
+        whole = filter(None, map(_parsed, text.splitlines()))
         self._results = {_key(one["code"], one["run"]): Result(**one["result"]) for one in whole}
 
     def find(self, run: Run) -> Result | None:
@@ -34,12 +37,13 @@ class Saved:
         return self._results.get(_key(self._code, asdict(run)))
 
     def keep(self, run: Run, result: Result) -> None:
-        """Write it down at once."""
-        if self._path is None:
+        """Write it down at once; not that its process died, which is to be tried again."""
+        if self._path is None or not result.trace:
             return
         with self._path.open("a", encoding="utf-8") as file:
             line = {"code": self._code, "run": asdict(run), "result": asdict(result)}
-            file.write(json.dumps(line) + "\n")
+            file.write(self._apart + json.dumps(line) + "\n")
+        self._apart = ""
 
 
 def _parsed(line: str) -> Any:
@@ -58,5 +62,5 @@ def _digest() -> str:
     digest = hashlib.sha256()
     for folder in SOURCES:
         for path in sorted(folder.rglob("*.py")):
-            digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+            digest.update(path.relative_to(folder.parent).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]

@@ -64,7 +64,7 @@ class Result:
         states: how often each state was seen.
         took_s: real time.
         hours: simulated time.
-        trace: a sum over all that happened: two runs of one seed have the same.
+        trace: a sum over all that happened: two runs of one seed have the same; empty: its process died.
     """
 
     seed: int
