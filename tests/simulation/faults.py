@@ -104,6 +104,7 @@ class Faults:
             return
         self.world.tally.add("restarted")
         process = worker.process
+        process.leave()
         worker.ending.set()
         await trio.sleep(random.uniform(8, 20))
         if worker.process is process and not process.dead:

@@ -15,8 +15,9 @@ import outcome
 import trio
 from trio.lowlevel import Abort, current_task, reschedule, spawn_system_task
 
+from simulation.spans import INF, Spans
+
 _RUN = trio._core._run
-INF = float("inf")
 
 HOT_TASKS, HOT_S = 600, 60.0
 """Whoever begins so many tasks in a minute goes round in a circle."""
@@ -32,6 +33,7 @@ class Process:
     Attributes:
         dead: it was killed.
         stopped: it was stopped, and not continued yet.
+        silent: when it said nothing: it was stopped, or had ended.
     """
 
     def __init__(self, place: int, name: str) -> None:
@@ -39,6 +41,7 @@ class Process:
         self.name = name
         self.dead = False
         self.stopped = False
+        self.silent = Spans()
         self._stalled: list[_Driver] = []
         self._frozen_at = float("-inf")
         self._minute, self._begun = 0, 0
@@ -62,16 +65,23 @@ class Process:
         """Whether it has been frozen since then."""
         return self.frozen or self._frozen_at >= since
 
+    def leave(self) -> None:
+        """It begins to end in good order: what it has not said by now it need not say."""
+        self.silent.add(trio.current_time())
+
     def kill(self) -> None:
         self.dead = True
+        self.silent.add(trio.current_time())
         self._stalled = []
 
     def stop(self) -> None:
         self.stopped = True
+        self.silent.add(trio.current_time())
 
     def go_on(self) -> None:
         self.stopped = False
         self._frozen_at = trio.current_time()
+        self.silent.end(self._frozen_at)
         stalled, self._stalled = self._stalled, []
         for driver in stalled:
             reschedule(driver.task, outcome.Value(None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from wxtoken_asgi.stores import MemoryStore, Store
 from wxtoken_asgi.stores.sqlite import SQLiteStore
 
 from simulation.chance import Rates, Tally, duration
+from simulation.spans import Spans
 from support.sqlite_store import InlineLane
 
 OUTAGES = ("away", "hangs", "slow", "late")
@@ -105,6 +107,8 @@ class Shelf:
     Attributes:
         outage: how it is away now (one of `OUTAGES`), if it is.
         healthy_since: since when it was never away, in true time.
+        aways: when it was.
+        late: by process, when something that it said was on its way.
         wiped: when it was emptied, in true time.
         lost: by process, when it last lost an answer, in true time.
         post: does something after so many seconds, outside of all processes.
@@ -117,6 +121,8 @@ class Shelf:
         self.tally = tally
         self.outage: str | None = None
         self.healthy_since = 0.0
+        self.aways = Spans()
+        self.late: defaultdict[Any, Spans] = defaultdict(Spans)
         self.wiped: list[float] = []
         self.lost: dict[Any, float] = {}
         self.on_wipe: Callable[[], None] = lambda: None
@@ -124,9 +130,12 @@ class Shelf:
 
     def leave(self, how: str) -> None:
         self.outage = how
+        self.aways.add(trio.current_time())
         self.tally.add(f"store {how}")
 
     def come_back(self) -> None:
+        if self.outage is not None:
+            self.aways.end(trio.current_time())
         self.outage = None
         self.healthy_since = trio.current_time()
 
@@ -187,14 +196,16 @@ class ProcessStore(Store):
     def _do_late(self, name: str, *args: Any, **options: Any) -> None:
         shelf = self._shelf
         shelf.tally.add(f"store heard late: {name}")
-        shelf.healthy_since = trio.current_time()
+        now, after = trio.current_time(), duration(shelf.random, 0.5, 90)
+        shelf.healthy_since = now
+        shelf.late[self._process].add(now, now + after)
 
         async def do() -> None:
             shelf.healthy_since = trio.current_time()
             answer = await getattr(self._inner, name)(*args, **options)
             self._seen(name, args, answer)
 
-        shelf.post(duration(shelf.random, 0.5, 90), do)
+        shelf.post(after, do)
 
     async def _reach(self) -> None:
         shelf = self._shelf
@@ -221,8 +232,10 @@ class ProcessStore(Store):
 
     async def claim(self, claims: Any, *, owner: str, lease_s: float) -> Any:
         await self._point("before the claim")
+        self._seen("claiming", (claims,), None)
         answer = await self._do("claim", claims, owner=owner, lease_s=lease_s)
         await self._point("after the claim")
+        self._seen("claim heard", (claims,), answer)
         return answer
 
     async def commit(self, commits: Any) -> Any:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import zlib
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 
 from wxtoken_asgi.errors import BudgetSpent
+from wxtoken_asgi.link import LEASE_S
 from wxtoken_asgi.policy import OVERLAP_TRUST_S, QUOTA_SPREAD, URGENT_BACKOFF_CAP_S
 from wxtoken_asgi.stores.contract import Claim, Commit, Committed, Granted
 
 from simulation.chance import DAY
 from simulation.history import History
 from simulation.kernel import HOT_S, HOT_TASKS, Process
+from simulation.spans import free_by, met
 
 if TYPE_CHECKING:
     from simulation.wechat import Call
@@ -31,6 +33,9 @@ HEARD_S = 5.0
 PROVED_S = 1900.0
 """A ticket is proved every 10 to 30 minutes."""
 
+ALONE = 200
+"""So many calls without a lease that went wrong may follow upon the one that doomed."""
+
 NEWS_S = 1.0
 READ_S, REFRESH_S = 5.0, 12.0
 HOT_CALLS = 20
@@ -44,6 +49,20 @@ BELIEVED_S = 60.0
 EARLY_S = 1.0
 ASKED_S = 150.0
 """Who asked may find one holder of the lease after the other killed, and wait for each lease to end."""
+
+
+class Alone(NamedTuple):
+    """A call that dooms, of which the store learns from its process alone.
+
+    Args:
+        begun: when it was sent, in true time.
+        process: whose it is.
+        leased: it was sent under a lease, but so late that another may have had one since.
+    """
+
+    begun: float
+    process: Process
+    leased: bool
 
 
 class Watch:
@@ -77,7 +96,8 @@ class Watch:
         self._served_once: set[tuple[str, str]] = set()
         self._asked_at: dict[tuple[str, str], float] = {}
         self._charged: set[int] = set()
-        self._alone: dict[str, deque[tuple[float, Any]]] = {}
+        self._alone: dict[str, deque[Alone]] = {}
+        self._leased: dict[Process, set[tuple[str, str]]] = {}
         self._granted: dict[tuple[str, str], deque[float]] = {}
         self._spared: dict[tuple[str, str], tuple[float, Any]] = {}
         self._tickets: dict[tuple[int, str], float] = {}
@@ -201,17 +221,24 @@ class Watch:
             return True
         died = self.world.true(token.dies)  # superseded 300 s before
         if any(
-            abs(died - OVERLAP_S - begun) < 30 and self._could_not_tell(process, begun)
-            for begun, process in self._alone.get(app, ())
+            abs(died - OVERLAP_S - call.begun) < 30 and self._could_not_tell(call)
+            for call in self._alone.get(app, ())
         ):
             return True
         return any(died - 360 < wiped < died for wiped in self.world.shelf.wiped)
 
-    def _could_not_tell(self, process: Process, begun: float) -> bool:
-        """Whether nobody knows of a call that its process made without a lease, or after its lease."""
-        shelf = self.world.shelf
-        lost = max(shelf.healthy_since, shelf.lost.get(process, float("-inf")))
-        return process.was_frozen(begun) or shelf.outage is not None or lost > begun
+    def _could_not_tell(self, call: Alone) -> bool:
+        """Whether its process had no time yet to tell the store of it, or never will have.
+
+        What was sent without a lease is told once the store is back, however late that is. What was sent
+        after its lease is told while as much as a lease goes by, and then no more.
+        """
+        now, shelf, silent = trio.current_time(), self.world.shelf, call.process.silent
+        late = shelf.late[call.process]
+        if not call.leased:
+            return now < free_by(call.begun, HEARD_S, silent, shelf.aways, late) + NEWS_S
+        told = free_by(call.begun, LEASE_S, silent)
+        return now < told or met(shelf.aways, call.begun, told) or met(late, call.begun, told)
 
     def _served_ticket(self, worker: Worker, app: str, held: Any) -> bool:
         if self.world.sandbox.accepts_ticket(held.value):
@@ -339,6 +366,9 @@ class Watch:
     # what the store sees
 
     def stored(self, worker: Worker, name: str, args: Any, answer: Any) -> None:
+        if name in {"claiming", "claim heard"}:
+            self._follow_leases(worker.process, args[0], answer)
+            return
         self._trace((worker.number, name))
         self.history.stored(name, args[0] if args else (), answer, trio.current_time())
         if name == "claim":
@@ -350,6 +380,15 @@ class Watch:
         if name == "commit":
             for commit, committed in zip(args[0], answer, strict=True):
                 self._committed(worker, commit, committed)
+
+    def _follow_leases(self, process: Process, claims: Any, answers: Any) -> None:
+        """Which leases a process knows that it has; while it asks for one it does not."""
+        leased = self._leased.setdefault(process, set())
+        for claim, answer in zip(claims, answers or [None] * len(claims), strict=True):
+            key = (self.world.app(claim.credential), claim.credential.kind)
+            leased.discard(key)
+            if isinstance(answer, Granted):
+                leased.add(key)
 
     def _claimed(self, worker: Worker, claim: Claim, claimed: Any) -> None:
         self.world.tally.add(f"claims: {type(claimed).__name__}")
@@ -433,8 +472,10 @@ class Watch:
             if call.key[1] == "jsapi_ticket":  # if it finds the token dead, it asks for another
                 self._tickets[call.process.place, account.name] = now
         if account is not None and account.endpoint == "token" and call.key[1] == "access_token":
-            if self.world.shelf.outage is not None or call.late:
-                self._alone.setdefault(account.name, deque(maxlen=20)).append((now, call.process))
+            leased = (account.name, call.key[1]) in self._leased.get(call.process, ())
+            if call.late or not leased:
+                alone = self._alone.setdefault(account.name, deque(maxlen=ALONE))
+                alone.append(Alone(now, call.process, leased=leased))
             wipes = sum(wiped > now - DAY - 3600 for wiped in self.world.shelf.wiped)
             if len(day) > account.daily_quota * (1 + wipes) + 10:
                 self.broken("P7", f"{len(day)} calls for {call.key} in 24 hours")
