@@ -17,6 +17,7 @@ class Rates:
     Args:
         wechat: WeChat is away or answers nonsense, for seconds to a day.
         store: the store is away, slow or hangs.
+        network: nobody reaches the store, and a worker begins anew meanwhile.
         wipe: the store is emptied.
         kill: a worker is killed, and another starts in its place.
         stop: a worker is stopped for a while.
@@ -33,6 +34,7 @@ class Rates:
 
     wechat: float = 2 * HOUR
     store: float = 5 * HOUR
+    network: float = 6 * HOUR
     wipe: float = 12 * HOUR
     kill: float = 3 * HOUR
     stop: float = 3 * HOUR
@@ -51,6 +53,7 @@ DENSE = Rates()
 RARE = Rates(
     wechat=5 * DAY,
     store=10 * DAY,
+    network=30 * DAY,
     wipe=40 * DAY,
     kill=7 * DAY,
     stop=10 * DAY,

@@ -17,6 +17,7 @@ from simulation.stores import OUTAGES
 from simulation.wechat import AWAY
 
 if TYPE_CHECKING:
+    from simulation.hosts import Host
     from simulation.workers import Worker
     from simulation.world import World
 
@@ -78,9 +79,30 @@ class Faults:
         way.come_back()
 
     async def _store(self, random: Random) -> None:
-        shelf = self.world.shelf
-        shelf.leave(random.choice(OUTAGES))
-        await trio.sleep(duration(random, 1, 1800))
+        shelf, how, lasts_s = self.world.shelf, random.choice(OUTAGES), duration(random, 1, 1800)
+        if shelf.outage is not None:
+            return
+        shelf.leave(how)
+        await trio.sleep(lasts_s)
+        shelf.come_back()
+
+    async def _network(self, random: Random) -> None:
+        """Nobody reaches the store, and perhaps no answer of WeChat comes back. Whoever begins meanwhile
+        knows of no value, and its host of nobody who could tell the time."""
+        shelf, way, worker = self.world.shelf, self.world.way, random.choice(self.world.workers)
+        loses, back_s = random.random() < 0.5, random.choice((0.0, duration(random, 1, HOUR)))
+        begins_in, lasts_s = random.uniform(1, 240), duration(random, 60, 1800)
+        if shelf.outage is not None:
+            return
+        self.world.tally.add("network away")
+        shelf.leave("away")
+        way.loses = loses
+        await self._pass(begins_in)
+        if worker.up and not self.over:
+            self._set_clock(worker.host, -back_s)
+            self._end(worker, random.uniform(0, 30))
+        await self._pass(lasts_s)
+        way.loses = False
         shelf.come_back()
 
     async def _wipe(self, random: Random) -> None:
@@ -114,7 +136,10 @@ class Faults:
     async def _step(self, random: Random) -> None:
         self.world.tally.add("wall clock stepped")
         host = random.choice(self.world.hosts)
-        host.wall_error += random.choice((-1, 1)) * duration(random, 1, HOUR)
+        self._set_clock(host, random.choice((-1, 1)) * duration(random, 1, HOUR))
+
+    def _set_clock(self, host: Host, by_s: float) -> None:
+        host.wall_error += by_s
         for worker in self.world.workers:
             if worker.host is host:
                 worker.disturbed = trio.current_time()

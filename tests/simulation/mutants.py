@@ -132,6 +132,8 @@ MUTANTS = (
         "            self._hear_late(fail.refused, now)\n            return\n",
         "            return\n",
     ),
+    Mutant("lost calls without a lease are not told", "untold.py", "if self.lost_since is None:", "if True:"),
+    Mutant("fetches without a lease are not told", "untold.py", "if self.brought is None:", "if True:"),
     Mutant("budgets are not spent", "refresher.py", "charges=charges(entry, flight),", "charges=(),"),
     Mutant(
         "a budget kept per process",

@@ -17,7 +17,7 @@ from wxtoken_asgi.stores.contract import Claim, Commit, Committed, Granted
 from simulation.chance import DAY
 from simulation.history import History
 from simulation.kernel import HOT_S, HOT_TASKS, Process
-from simulation.spans import free_by, met
+from simulation.spans import INF, free_by, met
 
 if TYPE_CHECKING:
     from simulation.wechat import Call
@@ -126,9 +126,11 @@ class Watch:
         self._outside[app] = trio.current_time()
 
     def _deaf(self, worker: Worker) -> bool:
-        """Whether it may not have heard what others did."""
-        now, shelf = trio.current_time(), self.world.shelf
-        return shelf.outage is not None or now - max(shelf.healthy_since, worker.disturbed) < HEARD_S
+        """Whether it may not have heard what others did: what another says late keeps nothing from it."""
+        since, shelf = trio.current_time() - HEARD_S, self.world.shelf
+        return worker.disturbed > since or any(
+            met(spans, since, INF) for spans in (shelf.aways, shelf.late[worker.process])
+        )
 
     def _calm(self, worker: Worker, app: str) -> bool:
         now, world = trio.current_time(), self.world

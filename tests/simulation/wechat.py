@@ -66,6 +66,7 @@ class Way:
         away: how WeChat is away now (one of `AWAY`), if it is.
         calls: all calls so far.
         healthy_since: since when WeChat was never away, in true time.
+        loses: every answer is lost on its way back.
         spoiled: by appid, when a single call went wrong last.
     """
 
@@ -77,6 +78,7 @@ class Way:
         self.away: str | None = None
         self.calls: list[Call] = []
         self.healthy_since = 0.0
+        self.loses = False
         self.spoiled: dict[str, float] = {}
         self.on_call: Callable[[Call], None] = lambda _: None
 
@@ -101,6 +103,8 @@ class Way:
         """What happens to a single call."""
         if self.away is not None:
             return self.away
+        if self.loses:
+            return "lost"
         if self.random.random() >= self.rates.call:
             return None
         trouble = self.random.choice(("refuses", "hangs", "nonsense", "resets", "lost", "slow"))
