@@ -134,6 +134,12 @@ MUTANTS = (
     ),
     Mutant("lost calls without a lease are not told", "untold.py", "if self.lost_since is None:", "if True:"),
     Mutant("fetches without a lease are not told", "untold.py", "if self.brought is None:", "if True:"),
+    Mutant(
+        "a doubt outlives what it was about",
+        "stores/row.py",
+        "self.doubted, self.doubt_end, self.doubt_ask = 0, NEVER, NEVER",
+        "pass",
+    ),
     Mutant("budgets are not spent", "refresher.py", "charges=charges(entry, flight),", "charges=(),"),
     Mutant(
         "a budget kept per process",

@@ -108,7 +108,8 @@ class Shelf:
         outage: how it is away now (one of `OUTAGES`), if it is.
         healthy_since: since when it was never away, in true time.
         aways: when it was.
-        late: by process, when something that it said was on its way.
+        late: by process, when something that it said was on its way for long.
+        late_words: when a word about a lease was, of whatever process.
         wiped: when it was emptied, in true time.
         lost: by process, when it last lost an answer, in true time.
         post: does something after so many seconds, outside of all processes.
@@ -122,6 +123,7 @@ class Shelf:
         self.outage: str | None = None
         self.healthy_since = 0.0
         self.aways = Spans()
+        self.late_words = Spans()
         self.late: defaultdict[Any, Spans] = defaultdict(Spans)
         self.wiped: list[float] = []
         self.lost: dict[Any, float] = {}
@@ -199,6 +201,8 @@ class ProcessStore(Store):
         now, after = trio.current_time(), duration(shelf.random, 0.5, 90)
         shelf.healthy_since = now
         shelf.late[self._process].add(now, now + after)
+        if name in {"claim", "commit", "fail", "restore"}:
+            shelf.late_words.add(now, now + after)
 
         async def do() -> None:
             shelf.healthy_since = trio.current_time()

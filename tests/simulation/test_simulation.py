@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from simulation import saved
+from simulation.mutants import MUTANTS, changed
 from simulation.saved import Saved
 from simulation.world import Result, Run
 
@@ -98,3 +99,9 @@ def test_results_are_those_of_this_very_code(tmp_path, monkeypatch, folder):
     assert Saved(path).find(Run(1)) == a_result(1)
     (tmp_path / folder / "new.py").touch()
     assert Saved(path).find(Run(1)) is None
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_each_mutant_has_one_place_to_change(tmp_path, mutant):
+    changed(mutant, tmp_path)
+    compile((tmp_path / "wxtoken_asgi" / mutant.file).read_bytes(), mutant.file, "exec")

@@ -11,10 +11,11 @@ import trio
 
 from wxtoken_asgi.errors import BudgetSpent
 from wxtoken_asgi.link import LEASE_S
-from wxtoken_asgi.policy import OVERLAP_TRUST_S, QUOTA_SPREAD, URGENT_BACKOFF_CAP_S
+from wxtoken_asgi.policy import LONGEST_CALL_S, OVERLAP_TRUST_S, QUOTA_SPREAD, URGENT_BACKOFF_CAP_S
 from wxtoken_asgi.stores.contract import Claim, Commit, Committed, Granted
 
 from simulation.chance import DAY
+from simulation.doubts import Doubts
 from simulation.history import History
 from simulation.kernel import HOT_S, HOT_TASKS, Process
 from simulation.spans import INF, free_by, met
@@ -47,6 +48,12 @@ BELIEVED_S = 60.0
 """A value that is given back to an emptied store may be late by more than its margin."""
 
 EARLY_S = 1.0
+EARLY_END_S = 150.0
+"""A commit may be on its way for so long, and its value lives for that much less."""
+
+DOUBT_S, CLOCKS_S = 60.0, 10.0
+"""A call that went wrong was looked at so long after it began, at most; and no two clocks go alike."""
+
 ASKED_S = 150.0
 """Who asked may find one holder of the lease after the other killed, and wait for each lease to end."""
 
@@ -96,6 +103,9 @@ class Watch:
         self._served_once: set[tuple[str, str]] = set()
         self._asked_at: dict[tuple[str, str], float] = {}
         self._charged: set[int] = set()
+        self._doubts = Doubts(world)
+        self._good: dict[tuple[Process, str], tuple[str, float]] = {}
+        self._given: dict[str, tuple[str, float]] = {}
         self._alone: dict[str, deque[Alone]] = {}
         self._leased: dict[Process, set[tuple[str, str]]] = {}
         self._granted: dict[tuple[str, str], deque[float]] = {}
@@ -162,6 +172,30 @@ class Watch:
             self._had.add(key)
         elif key in self._had:
             self.broken("P1", f"{worker} holds no {entry} any more")
+        if entry.kind.name == "access_token" and self.world.account(key[1]).endpoint == "token":
+            self._look_for_cut(worker, key[1], entry.held)
+
+    def _look_for_cut(self, worker: Worker, app: str, held: Any) -> None:
+        """What is good is given up early only if it may have been doomed unseen."""
+        key, now, tokens = (worker.process, app), trio.current_time(), worker.tokens
+        if held is None or tokens is None:
+            return
+        if held.left(tokens.clock) > 0:
+            self._good[key] = held.value, now
+            return
+        (value, since), (given, end) = self._good.pop(key, ("", now)), self._given.get(app, ("", now))
+        if (
+            not value == held.value == given
+            or end - now < EARLY_END_S
+            or not self.world.sandbox.accepts(value)
+        ):
+            return
+        self.world.tally.add("given up early")
+        since, until = since - OVERLAP_TRUST_S - DOUBT_S, now - OVERLAP_TRUST_S + LONGEST_CALL_S + CLOCKS_S
+        if worker.disturbed < since and not self._doubts.between(app, since, until):
+            self.broken(
+                "P1", f"{worker} gave up a good token of {app} {end - now:.0f} s early, without a doubt"
+            )
 
     def waited(self, worker: Worker, process: Any, what: str, seconds: float, begun: float) -> None:
         if worker.process is not process or worker.disturbed >= begun:
@@ -372,6 +406,7 @@ class Watch:
             self._follow_leases(worker.process, args[0], answer)
             return
         self._trace((worker.number, name))
+        self._doubts.stored(name, args[0] if args else (), answer)
         self.history.stored(name, args[0] if args else (), answer, trio.current_time())
         if name == "claim":
             for claim, claimed in zip(args[0], answer, strict=True):
@@ -437,6 +472,7 @@ class Watch:
         if token is None:
             self.broken("P1", f"a value was committed that WeChat never made: {commit}")
             return
+        self._given[self.world.app(commit.credential)] = commit.value, trio.current_time() + commit.ttl_s
         left = token.end - self.world.now() - MARGIN_S
         if commit.ttl_s > left + 0.015:
             self.broken("P1", f"{commit} lives {commit.ttl_s - left:.3f} s too long")
@@ -478,6 +514,7 @@ class Watch:
             if call.late or not leased:
                 alone = self._alone.setdefault(account.name, deque(maxlen=ALONE))
                 alone.append(Alone(now, call.process, leased=leased))
+                self._doubts.alone(account.name)
             wipes = sum(wiped > now - DAY - 3600 for wiped in self.world.shelf.wiped)
             if len(day) > account.daily_quota * (1 + wipes) + 10:
                 self.broken("P7", f"{len(day)} calls for {call.key} in 24 hours")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
@@ -17,6 +18,7 @@ from anyio.lowlevel import checkpoint
 from wxtoken_asgi.sandbox import Fault, Sandbox
 
 from simulation.chance import Rates, Tally, duration
+from simulation.spans import Spans
 
 TOKEN_PATHS = {"/cgi-bin/token": "token", "/cgi-bin/stable_token": "stable"}
 NONSENSE = (
@@ -68,6 +70,7 @@ class Way:
         healthy_since: since when WeChat was never away, in true time.
         loses: every answer is lost on its way back.
         spoiled: by appid, when a single call went wrong last.
+        spoils: by appid, when one went wrong.
     """
 
     def __init__(self, sandbox: Sandbox, rates: Rates, random: Random, tally: Tally) -> None:
@@ -80,6 +83,7 @@ class Way:
         self.healthy_since = 0.0
         self.loses = False
         self.spoiled: dict[str, float] = {}
+        self.spoils: defaultdict[str, Spans] = defaultdict(Spans)
         self.on_call: Callable[[Call], None] = lambda _: None
 
     def transport(self, process: Any, point: Callable[[str], Awaitable[None]]) -> httpx.AsyncBaseTransport:
@@ -90,6 +94,11 @@ class Way:
         """A call is sent."""
         self.calls.append(call)
         self.on_call(call)
+
+    def spoil(self, appid: str) -> None:
+        """A call goes wrong."""
+        now = self.spoiled[appid] = trio.current_time()
+        self.spoils[appid].add(now, now)
 
     def leave(self, how: str) -> None:
         self.away = how
@@ -144,7 +153,7 @@ class _Transport(httpx.AsyncBaseTransport):
         late = late or trio.current_time() - begun > STOPPED_S
         key = _key(way.sandbox, request)
         if trouble is not None:
-            way.spoiled[key[0]] = trio.current_time()
+            way.spoil(key[0])
         if trouble == "refuses":
             raise httpx.ConnectError("refused", request=request)
         call = Call(key, self._process, trio.current_time(), late=late)
@@ -152,7 +161,7 @@ class _Transport(httpx.AsyncBaseTransport):
         try:
             return await self._carry(request, trouble)
         except BaseException:  # perhaps its process was stopped meanwhile
-            way.spoiled[key[0]] = trio.current_time()
+            way.spoil(key[0])
             raise
         finally:  # a process that was killed never comes here
             call.ended = trio.current_time()
