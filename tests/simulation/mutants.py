@@ -137,8 +137,8 @@ MUTANTS = (
     Mutant(
         "a doubt outlives what it was about",
         "stores/row.py",
-        "self.doubted, self.doubt_end, self.doubt_ask = 0, NEVER, NEVER",
-        "pass",
+        "self._trust(end, ask)\n        self._remember(end",
+        "self._trust(min(end, self.doubt_end) if self.doubted else end, ask)\n        self._remember(end",
     ),
     Mutant("budgets are not spent", "refresher.py", "charges=charges(entry, flight),", "charges=(),"),
     Mutant(
