@@ -506,7 +506,8 @@ class Watch:
             self.broken("P7", f"{len(recent)} calls for {call.key} within {HOT_S:g} s")
         account = self.world.by_appid.get(call.key[0])
         if account is not None:
-            self._check_spared((account.name, call.key[1]))
+            if not call.late:  # one that was decided before its process was stopped is no answer to the wipe
+                self._check_spared((account.name, call.key[1]))
             if call.key[1] == "jsapi_ticket":  # if it finds the token dead, it asks for another
                 self._tickets[call.process.place, account.name] = now
         if account is not None and account.endpoint == "token" and call.key[1] == "access_token":
