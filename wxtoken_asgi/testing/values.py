@@ -31,6 +31,16 @@ def restorable(
     return Record(key(number), version, value, ttl_s=ttl_s, ask_in_s=50, fence=fence, state="kept")
 
 
+async def lease_met_by_late_news(one: Worker, two: Worker, later: Later) -> int:
+    """The fence of a lease that is over, and in which an earlier one's failure was heard 31 seconds ago."""
+    old = await one.lease(key(1))
+    later(31)
+    new = await two.lease(key(1))
+    await one.fail(old, credential=key(1), refused=Cut(200, 140))
+    later(31)
+    return new
+
+
 class ValueRules(StoreStage):
     # commits
 
@@ -291,22 +301,14 @@ class ValueRules(StoreStage):
     async def test_what_a_late_failure_may_have_doomed_is_restored_with_its_cut(
         self, one: Worker, two: Worker, later: Later
     ) -> None:
-        old = await one.lease(key(1))
-        later(31)
-        new = await two.lease(key(1))
-        await one.fail(old, credential=key(1), refused=Cut(200, 140))
-        later(31)
+        new = await lease_met_by_late_news(one, two, later)
         [record] = await one.store.restore([restorable(new, fence=new)])
         assert (record.ttl_s, record.ask_in_s) == (about(200 - 31), about(50))
 
     async def test_it_is_also_when_another_lease_has_come_and_gone(
         self, one: Worker, two: Worker, later: Later
     ) -> None:
-        old = await one.lease(key(1))
-        later(31)
-        new = await two.lease(key(1))
-        await one.fail(old, credential=key(1), refused=Cut(200, 140))
-        later(31)
+        new = await lease_met_by_late_news(one, two, later)
         await one.fail(await one.lease(key(1)), credential=key(1), error=None)
         [record] = await one.store.restore([restorable(new, fence=new)])
         assert (record.ttl_s, record.ask_in_s) == (about(200 - 31), about(50))
