@@ -7,6 +7,12 @@ from itertools import chain
 
 INF = float("inf")
 
+HEARD_S = 5.0
+"""So long after it went on, or the store came back, a worker may not have heard of everything."""
+
+NEWS_S = 1.0
+"""So long after it was told of something, the store's news have reached every worker."""
+
 
 class Spans:
     """Spans of true time; the last one may not have ended yet."""

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import zlib
-from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from wxtoken_asgi.errors import BudgetSpent
-from wxtoken_asgi.link import LEASE_S
-from wxtoken_asgi.policy import LONGEST_CALL_S, OVERLAP_TRUST_S, QUOTA_SPREAD, URGENT_BACKOFF_CAP_S
+from wxtoken_asgi.policy import OVERLAP_TRUST_S, QUOTA_SPREAD, URGENT_BACKOFF_CAP_S
 from wxtoken_asgi.stores.contract import Claim, Commit, Committed, Granted
 
 from simulation.chance import DAY
 from simulation.doubts import Doubts
 from simulation.history import History
 from simulation.kernel import HOT_S, HOT_TASKS, Process
-from simulation.spans import INF, free_by, met
+from simulation.quotas import Quotas
+from simulation.spans import HEARD_S, INF, NEWS_S, met
+from simulation.spared import Spared
+from simulation.unleased import Unleased
 
 if TYPE_CHECKING:
     from simulation.wechat import Call
@@ -28,48 +29,19 @@ if TYPE_CHECKING:
 CALM_S = 900.0
 """So long after the last trouble every back-off has ended and every value is back."""
 
-HEARD_S = 5.0
-"""So long after it went on, or the store came back, a worker may not have heard of everything."""
-
 PROVED_S = 1900.0
 """A ticket is proved every 10 to 30 minutes."""
 
-ALONE = 200
-"""So many calls without a lease that went wrong may follow upon the one that doomed."""
-
-NEWS_S = 1.0
 READ_S, REFRESH_S = 5.0, 12.0
-HOT_CALLS = 20
 AT_ONCE = 5000
-DAY_QUOTA_SPENT = 45009
 MARGIN_S = 30.0
 OVERLAP_S = 300.0
 BELIEVED_S = 60.0
 """A value that is given back to an emptied store may be late by more than its margin."""
 
 EARLY_S = 1.0
-EARLY_END_S = 150.0
-"""A commit may be on its way for so long, and its value lives for that much less."""
-
-DOUBT_S, CLOCKS_S = 60.0, 10.0
-"""A call that went wrong was looked at so long after it began, at most; and no two clocks go alike."""
-
 ASKED_S = 150.0
 """Who asked may find one holder of the lease after the other killed, and wait for each lease to end."""
-
-
-class Alone(NamedTuple):
-    """A call that dooms, of which the store learns from its process alone.
-
-    Args:
-        begun: when it was sent, in true time.
-        process: whose it is.
-        leased: it was sent under a lease, but so late that another may have had one since.
-    """
-
-    begun: float
-    process: Process
-    leased: bool
 
 
 class Watch:
@@ -97,19 +69,13 @@ class Watch:
         self.trace = 0
         self._born: dict[tuple[str, str, str], float] = {}
         self._had: set[tuple[str, str, str]] = set()
-        self._recent: dict[tuple[str, str], deque[tuple[float, Any]]] = {}
-        self._day: dict[tuple[str, str], deque[float]] = {}
         self._outside: dict[str, float] = {}
         self._served_once: set[tuple[str, str]] = set()
         self._asked_at: dict[tuple[str, str], float] = {}
-        self._charged: set[int] = set()
-        self._doubts = Doubts(world)
-        self._good: dict[tuple[Process, str], tuple[str, float]] = {}
-        self._given: dict[str, tuple[str, float]] = {}
-        self._alone: dict[str, deque[Alone]] = {}
-        self._leased: dict[Process, set[tuple[str, str]]] = {}
-        self._granted: dict[tuple[str, str], deque[float]] = {}
-        self._spared: dict[tuple[str, str], tuple[float, Any]] = {}
+        self._doubts = Doubts(world, self.broken)
+        self._quotas = Quotas(world, self.broken)
+        self._spared = Spared(world, self.broken)
+        self._unleased = Unleased(world)
         self._tickets: dict[tuple[int, str], float] = {}
         self._moment = (0.0, 0)
 
@@ -151,7 +117,7 @@ class Watch:
             world.shelf.healthy_since,
             worker.disturbed,
             world.faults.mended.get(app, 0.0),
-            self._outside.get(app, float("-inf")),
+            self._outside.get(app, -INF),
             *world.shelf.wiped[-1:],
         )
         return now - last > CALM_S and now - self._spoiled(app) > CALM_S
@@ -160,8 +126,8 @@ class Watch:
         """When a call went wrong after which an account with a small quota may rest for many minutes."""
         account = self.world.account(app)
         if account.endpoint == "stable" or QUOTA_SPREAD * DAY / account.daily_quota <= URGENT_BACKOFF_CAP_S:
-            return float("-inf")
-        return self.world.way.spoiled.get(account.appid, float("-inf"))
+            return -INF
+        return self.world.way.spoiled.get(account.appid, -INF)
 
     # what callers see
 
@@ -173,29 +139,7 @@ class Watch:
         elif key in self._had:
             self.broken("P1", f"{worker} holds no {entry} any more")
         if entry.kind.name == "access_token" and self.world.account(key[1]).endpoint == "token":
-            self._look_for_cut(worker, key[1], entry.held)
-
-    def _look_for_cut(self, worker: Worker, app: str, held: Any) -> None:
-        """What is good is given up early only if it may have been doomed unseen."""
-        key, now, tokens = (worker.process, app), trio.current_time(), worker.tokens
-        if held is None or tokens is None:
-            return
-        if held.left(tokens.clock) > 0:
-            self._good[key] = held.value, now
-            return
-        (value, since), (given, end) = self._good.pop(key, ("", now)), self._given.get(app, ("", now))
-        if (
-            not value == held.value == given
-            or end - now < EARLY_END_S
-            or not self.world.sandbox.accepts(value)
-        ):
-            return
-        self.world.tally.add("given up early")
-        since, until = since - OVERLAP_TRUST_S - DOUBT_S, now - OVERLAP_TRUST_S + LONGEST_CALL_S + CLOCKS_S
-        if worker.disturbed < since and not self._doubts.between(app, since, until):
-            self.broken(
-                "P1", f"{worker} gave up a good token of {app} {end - now:.0f} s early, without a doubt"
-            )
+            self._doubts.looked(worker, key[1], entry.held)
 
     def waited(self, worker: Worker, process: Any, what: str, seconds: float, begun: float) -> None:
         if worker.process is not process or worker.disturbed >= begun:
@@ -208,20 +152,10 @@ class Watch:
         self.world.tally.add(f"read refused: {type(error).__name__}")
         if isinstance(error, BudgetSpent) or (app, kind) not in self._served_once:
             return
-        if self._was_spent_unseen(app, error):
+        if self._quotas.spent_unseen(app, error):
             return
         if self._calm(worker, app):
             self.broken("P1", f"{worker} refused the {kind} of {app} while all was well: {error}")
-
-    def _was_spent_unseen(self, app: str, error: Exception) -> bool:
-        """An emptied store has forgotten what was spent; WeChat has not."""
-        account = self.world.account(app)
-        spent = self._day.get((account.appid, "access_token"), ())
-        return (
-            getattr(error, "errcode", None) == DAY_QUOTA_SPENT
-            and len(spent) > account.daily_quota
-            and any(wiped > trio.current_time() - DAY for wiped in self.world.shelf.wiped)
-        )
 
     def served(self, worker: Worker, tokens: Any, app: str, kind: str, held: Any) -> bool:
         """Whether the value served is dead."""
@@ -255,33 +189,17 @@ class Watch:
             return True
         if self.world.overlap == "strict":
             return True
-        died = self.world.true(token.dies)  # superseded 300 s before
-        if any(
-            abs(died - OVERLAP_S - call.begun) < 30 and self._could_not_tell(call)
-            for call in self._alone.get(app, ())
-        ):
+        died = self.world.true(token.dies)
+        if self._unleased.unheard(app, died - OVERLAP_S):
             return True
         return any(died - 360 < wiped < died for wiped in self.world.shelf.wiped)
-
-    def _could_not_tell(self, call: Alone) -> bool:
-        """Whether its process had no time yet to tell the store of it, or never will have.
-
-        What was sent without a lease is told once the store is back, however late that is. What was sent
-        after its lease is told while as much as a lease goes by, and then no more.
-        """
-        now, shelf, silent = trio.current_time(), self.world.shelf, call.process.silent
-        late = shelf.late[call.process]
-        if not call.leased:
-            return now < free_by(call.begun, HEARD_S, silent, shelf.aways, late) + NEWS_S
-        told = free_by(call.begun, LEASE_S, silent)
-        return now < told or met(shelf.aways, call.begun, told) or met(late, call.begun, told)
 
     def _served_ticket(self, worker: Worker, app: str, held: Any) -> bool:
         if self.world.sandbox.accepts_ticket(held.value):
             return False
         self.world.tally.add("dead ticket reads")
         since = trio.current_time() - PROVED_S
-        outside = self._outside.get(app, float("-inf"))
+        outside = self._outside.get(app, -INF)
         if not self._was_rough(app, since) and max(worker.disturbed, outside) < since:
             self.broken("P1", f"{worker} served a ticket of {app} that WeChat has let go of")
         return True
@@ -320,7 +238,7 @@ class Watch:
             return
         token = world.sandbox._wechat.token(value)
         superseded = world.true(token.dies) - OVERLAP_S if token is not None else now
-        asked = self._asked_at.get((app, kind), float("-inf")) > since - 60
+        asked = self._asked_at.get((app, kind), -INF) > since - 60
         if self._outside.get(app, -1.0) >= since - 600 or asked or world.overlap == "strict":
             return
         if superseded < due_at - 5 or self._was_rough(app, since - 60):
@@ -335,45 +253,16 @@ class Watch:
         world = self.world
         if world.shelf.outage is not None or world.way.away is not None or app in world.faults.refused:
             return True
-        wiped = max(world.shelf.wiped, default=float("-inf"))
-        mended = world.faults.mended.get(app, float("-inf"))
+        wiped = max(world.shelf.wiped, default=-INF)
+        mended = world.faults.mended.get(app, -INF)
         return max(world.shelf.healthy_since, world.way.healthy_since, mended, wiped) >= since
 
     def wiped(self) -> None:
-        """The store was emptied: what a living worker holds fresh must come back without a fetch.
-
-        The store knows no lease that it gave before; the numbers of the next may begin below those.
-        """
-        now, world = trio.current_time(), self.world
-        self._spared = {}
+        """The store was emptied: it knows no lease that it gave before, and may begin anew below those."""
         self._fences.clear()
-        self._charged.clear()
+        self._quotas.forget()
         self.history.forget()
-        if world.shelf.outage is not None or now - world.shelf.healthy_since < 60:
-            return
-        stale: set[tuple[str, str]] = set()
-        for worker in world.workers:
-            if not worker.up or now - worker.disturbed < 60:
-                continue
-            tokens: Any = worker.tokens
-            for entry in tokens._registry.entries.values():
-                held, key = entry.good(tokens.clock), (world.app(entry.credential), entry.kind.name)
-                if held is not None and held.ask_in(tokens.clock) > 120 and entry.flight is None:
-                    self._spared[key] = (now, worker.process)
-                elif held is not None:  # perhaps it gives back a copy that does not know of the latest proof
-                    stale.add(key)
-        self._spared = {key: spared for key, spared in self._spared.items() if key not in stale}
-
-    def _check_spared(self, key: tuple[str, str]) -> None:
-        spared = self._spared.pop(key, None)
-        now = trio.current_time()
-        if spared is None or not 2 < now - spared[0] < 100 or self._outside.get(key[0], -1.0) > spared[0]:
-            return
-        if spared[1].was_frozen(spared[0]) or now - self._asked_at.get(key, float("-inf")) < 130:
-            return
-        if now - max(self.world.shelf.lost.values(), default=float("-inf")) < 100 or self.world.shelf.outage:
-            return
-        self.broken("P7", f"{key} was fetched after the store was emptied, though {spared[1]} held it fresh")
+        self._spared.wiped()
 
     def refreshed(self, worker: Worker, app: str, kind: str, version: int) -> None:
         """Every other worker must know of it soon."""
@@ -385,12 +274,12 @@ class Watch:
             return
         if any(now - wiped < 2 * HEARD_S for wiped in shelf.wiped):
             return
-        if now - shelf.lost.get(teller.process, float("-inf")) < HEARD_S:
+        if now - shelf.lost.get(teller.process, -INF) < HEARD_S:
             return  # it had to go on without the store for a moment
         for worker in self.world.workers:
             if worker is teller or not worker.up or now - worker.disturbed < HEARD_S:
                 continue
-            if now - shelf.lost.get(worker.process, float("-inf")) < HEARD_S:
+            if now - shelf.lost.get(worker.process, -INF) < HEARD_S:
                 continue
             held = worker.tokens.entry(app, kind).held  # type: ignore[union-attr]
             known = held.version if held is not None else 0
@@ -403,7 +292,7 @@ class Watch:
 
     def stored(self, worker: Worker, name: str, args: Any, answer: Any) -> None:
         if name in {"claiming", "claim heard"}:
-            self._follow_leases(worker.process, args[0], answer)
+            self._unleased.claimed(worker.process, args[0], answer)
             return
         self._trace((worker.number, name))
         self._doubts.stored(name, args[0] if args else (), answer)
@@ -418,21 +307,10 @@ class Watch:
             for commit, committed in zip(args[0], answer, strict=True):
                 self._committed(worker, commit, committed)
 
-    def _follow_leases(self, process: Process, claims: Any, answers: Any) -> None:
-        """Which leases a process knows that it has; while it asks for one it does not."""
-        leased = self._leased.setdefault(process, set())
-        for claim, answer in zip(claims, answers or [None] * len(claims), strict=True):
-            key = (self.world.app(claim.credential), claim.credential.kind)
-            leased.discard(key)
-            if isinstance(answer, Granted):
-                leased.add(key)
-
     def _claimed(self, worker: Worker, claim: Claim, claimed: Any) -> None:
         self.world.tally.add(f"claims: {type(claimed).__name__}")
         key = (self.world.app(claim.credential), claim.credential.kind)
-        asked = max(
-            worker.asked.get(key, float("-inf")), self._tickets.get((worker.number, key[0]), float("-inf"))
-        )
+        asked = max(worker.asked.get(key, -INF), self._tickets.get((worker.number, key[0]), -INF))
         now = trio.current_time()
         if claim.asked and now - asked > ASKED_S and not worker.process.was_frozen(now - ASKED_S):
             self.broken("P8", f"{worker} claims {key} as asked for; nobody asked")
@@ -441,29 +319,11 @@ class Watch:
             known = self._fences.get(key, 0)
             self._fences[key] = max(known, claimed.fence)
             if claim.asked:
-                self._granted_as_asked(key, claimed.fence)
+                self._asked_at[key] = now
+                self._quotas.granted(key, claimed.fence)
             elif claimed.fence != known and claimed.record.good and claimed.record.ask_in_s > EARLY_S:
                 # Not if the lease is its own: somebody may have restored a newer value since it began.
                 self.broken("P2", f"{worker} may fetch {key}, which is fresh")
-
-    def _granted_as_asked(self, key: tuple[str, str], fence: int) -> None:
-        """Whoever has the lease and asks again is granted it again: it is the same one, and charged once."""
-        now = trio.current_time()
-        self._asked_at[key] = now
-        if key[1] != "access_token" or fence in self._charged:
-            return
-        self._charged.add(fence)
-        granted = self._granted.setdefault(key, deque())
-        granted.append(now)
-        while granted[0] < now - DAY:
-            granted.popleft()
-        wipes = sum(wiped > now - DAY - 3600 for wiped in self.world.shelf.wiped)
-        if len(granted) > 50 * (1 + wipes) + self._refunded(key):
-            self.broken("P7", f"{len(granted)} asked-for fetches of {key} in 24 hours")
-
-    def _refunded(self, key: tuple[str, str]) -> float:
-        """On the stable endpoint only what was forced counts; the same owner's second grant counts once."""
-        return float("inf") if self.world.account(key[0]).endpoint == "stable" else 5
 
     def _committing(self, commit: Commit) -> None:
         if commit.credential.kind != "access_token":
@@ -472,7 +332,7 @@ class Watch:
         if token is None:
             self.broken("P1", f"a value was committed that WeChat never made: {commit}")
             return
-        self._given[self.world.app(commit.credential)] = commit.value, trio.current_time() + commit.ttl_s
+        self._doubts.committing(commit)
         left = token.end - self.world.now() - MARGIN_S
         if commit.ttl_s > left + 0.015:
             self.broken("P1", f"{commit} lives {commit.ttl_s - left:.3f} s too long")
@@ -493,37 +353,18 @@ class Watch:
         """A call is about to reach WeChat."""
         now = trio.current_time()
         self._trace(call.key)
-        recent = self._recent.setdefault(call.key, deque())
-        day = self._day.setdefault(call.key, deque())
-        recent.append((now, call.process))
-        day.append(now)
-        while recent[0][0] < now - HOT_S:
-            recent.popleft()
-        while day[0] < now - DAY:
-            day.popleft()
-        alone = len({process for _, process in recent}) if self._was_away(HOT_S) else 1  # each for itself
-        if len(recent) > HOT_CALLS * alone:
-            self.broken("P7", f"{len(recent)} calls for {call.key} within {HOT_S:g} s")
+        self._quotas.called(call)
         account = self.world.by_appid.get(call.key[0])
         if account is not None:
             if not call.late:  # one that was decided before its process was stopped is no answer to the wipe
-                self._check_spared((account.name, call.key[1]))
+                key = (account.name, call.key[1])
+                asked, outside = self._asked_at.get(key, -INF), self._outside.get(account.name, -1.0)
+                self._spared.called(key, outside=outside, asked=asked)
             if call.key[1] == "jsapi_ticket":  # if it finds the token dead, it asks for another
                 self._tickets[call.process.place, account.name] = now
-        if account is not None and account.endpoint == "token" and call.key[1] == "access_token":
-            leased = (account.name, call.key[1]) in self._leased.get(call.process, ())
-            if call.late or not leased:
-                alone = self._alone.setdefault(account.name, deque(maxlen=ALONE))
-                alone.append(Alone(now, call.process, leased=leased))
+            if self._unleased.called(account, call):
                 self._doubts.alone(account.name)
-            wipes = sum(wiped > now - DAY - 3600 for wiped in self.world.shelf.wiped)
-            if len(day) > account.daily_quota * (1 + wipes) + 10:
-                self.broken("P7", f"{len(day)} calls for {call.key} in 24 hours")
         self._look_for_another(call)
-
-    def _was_away(self, within_s: float) -> bool:
-        shelf = self.world.shelf
-        return shelf.outage is not None or trio.current_time() - shelf.healthy_since < within_s
 
     def _look_for_another(self, call: Call) -> None:
         for other in reversed(self.world.way.calls):
@@ -534,7 +375,7 @@ class Watch:
 
     def _two_at_once(self, call: Call, other: Call) -> None:
         now, shelf = trio.current_time(), self.world.shelf
-        lost = max(shelf.lost.get(process, float("-inf")) for process in (call.process, other.process))
+        lost = max(shelf.lost.get(process, -INF) for process in (call.process, other.process))
         troubled = shelf.outage is not None or now - max(shelf.healthy_since, lost) < 60
         wiped = any(now - wiped < 60 for wiped in shelf.wiped)
         if troubled or wiped or other.process.was_frozen(now - 60) or call.process.was_frozen(now - 60):
