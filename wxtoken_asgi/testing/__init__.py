@@ -31,10 +31,11 @@ from __future__ import annotations
 
 import pytest
 
-for _name in ("stage", "leases", "values", "spending", "news"):
+for _name in ("stage", "leases", "values", "doubts", "spending", "news"):
     pytest.register_assert_rewrite(f"{__name__}.{_name}")
 
-from wxtoken_asgi.testing.leases import LeaseRules  # noqa: E402 - after its asserts may be rewritten
+from wxtoken_asgi.testing.doubts import DoubtRules  # noqa: E402 - after its asserts may be rewritten
+from wxtoken_asgi.testing.leases import LeaseRules  # noqa: E402
 from wxtoken_asgi.testing.news import NewsRules  # noqa: E402
 from wxtoken_asgi.testing.spending import SpendingRules  # noqa: E402
 from wxtoken_asgi.testing.values import ValueRules  # noqa: E402
@@ -42,7 +43,7 @@ from wxtoken_asgi.testing.values import ValueRules  # noqa: E402
 __all__ = ["StoreContract"]
 
 
-class StoreContract(LeaseRules, ValueRules, SpendingRules, NewsRules):
+class StoreContract(LeaseRules, ValueRules, DoubtRules, SpendingRules, NewsRules):
     """Every rule that a store keeps; see the module's text for what to give."""
 
     pytestmark = pytest.mark.anyio

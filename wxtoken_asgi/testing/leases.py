@@ -17,11 +17,11 @@ from wxtoken_asgi.stores.contract import (
     Granted,
     LastError,
     Newer,
-    Record,
     Spent,
     Wait,
 )
 from wxtoken_asgi.testing.stage import (
+    DOUBT,
     ERROR,
     KEY,
     OTHER_ERROR,
@@ -34,8 +34,6 @@ from wxtoken_asgi.testing.stage import (
     asks_anew,
     key,
 )
-
-DOUBT = Cut(270, 0)
 
 
 class LeaseRules(StoreStage):
@@ -275,54 +273,6 @@ class LeaseRules(StoreStage):
             assert (record.ttl_s, record.ask_in_s, record.wait_s) == (about(7000), about(3600), about(100))
             await one.store.remove([KEY])
 
-    async def test_a_lease_that_lapses_leaves_the_held_value_in_doubt(
-        self, one: Worker, two: Worker, later: Later
-    ) -> None:
-        await one.fetch()
-        await one.lease(asked=True, lapse=DOUBT)
-        cursor = await two.cursor()
-        later(31)
-        record = await two.read()
-        assert record.value == "value-1"
-        assert record.ttl_s == about(270 - 31)
-        assert record.ask_in_s == 0
-        assert await two.due() == (KEY,)
-        assert await two.news(cursor) == (KEY,)
-
-    async def test_a_lapse_without_a_cut_leaves_the_value_as_it_was(
-        self, one: Worker, two: Worker, later: Later
-    ) -> None:
-        await one.fetch()
-        await one.lease(asked=True)
-        cursor = await two.cursor()
-        later(31)
-        assert (await two.read()).ttl_s == about(7000 - 31)
-        assert isinstance(await two.claim(), Newer)
-        assert await two.news(cursor) == ()
-
-    async def test_a_lapse_lengthens_nothing(self, one: Worker, two: Worker, later: Later) -> None:
-        await one.fetch(ttl_s=50)
-        await one.lease(asked=True, lapse=DOUBT)
-        later(31)
-        assert (await two.read()).ttl_s == about(19)
-
-    async def test_a_lapse_of_a_record_without_a_value_leaves_none(
-        self, one: Worker, two: Worker, later: Later
-    ) -> None:
-        await one.lease(lapse=DOUBT)
-        later(31)
-        record = await two.read()
-        assert (record.value, record.ttl_s) == (None, 0)
-        assert isinstance(await two.claim(lapse=DOUBT), Granted)
-
-    async def test_a_lapse_is_applied_once(self, one: Worker, two: Worker, later: Later) -> None:
-        await one.fetch()
-        await one.lease(asked=True, lapse=DOUBT)
-        later(31)
-        await two.fetch("value-2")
-        later(31)
-        assert (await two.read()).ttl_s == about(7000 - 31)
-
     # failures
 
     async def test_a_failure_is_shared(self, one: Worker, two: Worker, later: Later) -> None:
@@ -379,66 +329,6 @@ class LeaseRules(StoreStage):
         failed = await one.fail(old, cut=DOUBT)
         assert (failed.error, failed.attempts) == (None, 0)
         assert (await two.commit(new)).taken
-
-    async def test_a_failure_that_comes_too_late_puts_the_stored_value_in_doubt(
-        self, one: Worker, two: Worker, later: Later
-    ) -> None:
-        old = await one.lease()
-        later(31)
-        await two.fetch()
-        cursor = await two.cursor()
-        failed = await one.fail(old, refused=Cut(200, 140))
-        assert (failed.error, failed.ttl_s, failed.ask_in_s) == (None, about(200), about(140))
-        assert await two.news(cursor) == (KEY,)
-
-    async def test_a_failure_that_comes_too_late_puts_what_a_running_lease_brings_in_doubt(
-        self, one: Worker, two: Worker, later: Later
-    ) -> None:
-        old = await one.lease()
-        later(31)
-        new = await two.lease()
-        await one.fail(old, refused=Cut(200, 140))
-        assert (await two.commit(new)).record.ttl_s == about(200)
-
-    async def test_of_several_failures_that_come_too_late_the_first_one_s_doubt_counts(
-        self, one: Worker, two: Worker, later: Later
-    ) -> None:
-        first = await one.lease()
-        later(31)
-        second = await two.lease()
-        later(31)
-        new = await one.lease()
-        await one.fail(first, refused=Cut(200, 140))
-        later(5)
-        await two.fail(second, refused=Cut(200, 140))
-        assert (await one.commit(new)).record.ttl_s == about(195)
-
-    async def test_what_was_doubted_before_takes_nothing_from_what_a_running_lease_brings(
-        self, one: Worker, two: Worker, later: Later
-    ) -> None:
-        await one.fail(await one.lease(), cut=Cut(270, 0))
-        later(300)
-        old = await one.lease()
-        later(31)
-        new = await two.lease()
-        await one.fail(old, refused=Cut(200, 140))
-        assert (await two.commit(new)).record.ttl_s == about(200)
-
-    async def test_a_call_without_a_lease_that_is_told_of_is_like_a_late_failure(
-        self, one: Worker, two: Worker
-    ) -> None:
-        held = await two.fetch()
-        told = await one.fail(0, refused=Cut(200, 0))
-        assert (told.value, told.ttl_s, told.ask_in_s) == (held.value, about(200), 0)
-        assert (told.error, told.attempts, told.fence) == (None, 0, held.fence)
-
-    async def test_a_call_without_a_lease_leaves_an_empty_record_empty(
-        self, one: Worker, two: Worker
-    ) -> None:
-        cursor = await two.cursor()
-        assert await one.fail(0, refused=Cut(200, 0)) == Record(KEY)
-        assert await two.read() == Record(KEY)
-        assert await two.news(cursor) == ()
 
     async def test_a_failure_after_its_lease_ended_counts_if_nobody_came_since(
         self, one: Worker, later: Later

@@ -12,12 +12,15 @@ import pytest
 from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.records import Credential
 from wxtoken_asgi.stores import Store
-from wxtoken_asgi.stores.contract import Claim, Commit, Committed, Fail, Granted, LastError, Record
+from wxtoken_asgi.stores.contract import Claim, Commit, Committed, Cut, Fail, Granted, LastError, Record
 
 Later = Callable[[float], None]
 Make = Callable[[], Store]
 Wall = Callable[[], float]
 Wipe = Callable[[], Awaitable[None]]
+
+DOUBT = Cut(270, 0)
+"""How far a held value is trusted after a call that may have doomed it."""
 
 KEY = Credential("test", "https://api.weixin.qq.com", "wx00000000000000a1", "token", "access_token")
 ERROR = LastError("transient", "WeChat is away", -1)
@@ -188,3 +191,10 @@ async def opened(store: Store) -> AsyncIterator[Store]:
         yield store
     finally:
         await store.close()
+
+
+def restorable(
+    version: int = 7, *, fence: int = 0, number: int = 1, ttl_s: float = 500.0, value: str | None = "saved"
+) -> Record:
+    """A record as somebody holds it whose store has lost it."""
+    return Record(key(number), version, value, ttl_s=ttl_s, ask_in_s=50, fence=fence, state="kept")

@@ -17,28 +17,12 @@ from wxtoken_asgi.testing.stage import (
     about,
     asks_anew,
     key,
+    restorable,
 )
 
 DAY_S = 86_400
 ASKED = Charge("asked", 2)
 CALLS = Charge("calls", 5)
-
-
-def restorable(
-    version: int = 7, *, fence: int = 0, number: int = 1, ttl_s: float = 500.0, value: str | None = "saved"
-) -> Record:
-    """A record as somebody holds it whose store has lost it."""
-    return Record(key(number), version, value, ttl_s=ttl_s, ask_in_s=50, fence=fence, state="kept")
-
-
-async def lease_met_by_late_news(one: Worker, two: Worker, later: Later) -> int:
-    """The fence of a lease that is over, and in which an earlier one's failure was heard 31 seconds ago."""
-    old = await one.lease(key(1))
-    later(31)
-    new = await two.lease(key(1))
-    await one.fail(old, credential=key(1), refused=Cut(200, 140))
-    later(31)
-    return new
 
 
 class ValueRules(StoreStage):
@@ -102,29 +86,6 @@ class ValueRules(StoreStage):
         assert not late.taken
         assert late.record == replace(record, ttl_s=about(7000), ask_in_s=about(3600))
 
-    async def test_a_refused_commit_puts_the_stored_value_in_doubt(
-        self, one: Worker, two: Worker, later: Later
-    ) -> None:
-        old = await one.lease()
-        later(31)
-        await two.fetch("newer")
-        cursor = await two.cursor()
-        late = await one.commit(old, "older", refused=Cut(200, 140))
-        assert (late.record.value, late.record.ttl_s, late.record.ask_in_s) == (
-            "newer",
-            about(200),
-            about(140),
-        )
-        assert await two.news(cursor) == (KEY,)
-
-    async def test_a_refused_commit_of_the_stored_value_doubts_nothing(
-        self, one: Worker, two: Worker, later: Later
-    ) -> None:
-        old = await one.lease()
-        later(31)
-        await two.fetch("same")
-        assert (await one.commit(old, "same", refused=Cut(200, 140))).record.ttl_s == about(7000)
-
     async def test_a_refused_commit_leaves_the_others_lease_alone(
         self, one: Worker, two: Worker, later: Later
     ) -> None:
@@ -133,17 +94,6 @@ class ValueRules(StoreStage):
         new = await two.lease()
         assert not (await one.commit(old, refused=Cut(200, 140))).taken
         assert (await two.commit(new, "newer")).taken
-
-    async def test_a_refused_commit_puts_what_a_running_lease_brings_in_doubt(
-        self, one: Worker, two: Worker, later: Later
-    ) -> None:
-        old = await one.lease()
-        later(31)
-        new = await two.lease()
-        await one.commit(old, refused=Cut(200, 140))
-        record = (await two.commit(new, "newer")).record
-        assert (record.value, record.ttl_s, record.ask_in_s) == ("newer", about(200), about(140))
-        assert (await one.fetch("newest", claim={"asked": True, "seen": new})).ttl_s == about(7000)
 
     async def test_a_commit_said_again_changes_nothing(self, one: Worker, two: Worker) -> None:
         fence = await one.lease()
@@ -250,104 +200,6 @@ class ValueRules(StoreStage):
         assert isinstance(await two.claim(key(1), asked=True, seen=fence), Granted)
         later(31)
         assert (await two.read(key(1))).ttl_s == about(500 - 31)
-
-    async def test_what_a_later_lease_may_have_doomed_is_restored_with_its_cut(
-        self, one: Worker, two: Worker, later: Later
-    ) -> None:
-        old = await one.lease(key(1))
-        later(31)
-        await two.lease(key(1), lapse=Cut(270, 40))
-        later(31)
-        [record] = await one.store.restore([restorable(old, fence=old)])
-        assert (record.value, record.ttl_s, record.ask_in_s) == ("saved", about(270 - 31), about(40 - 31))
-
-    async def test_what_a_later_lease_that_failed_may_have_doomed_is_restored_with_its_cut(
-        self, one: Worker, two: Worker, later: Later
-    ) -> None:
-        old = await one.lease(key(1))
-        later(31)
-        await two.fail(await two.lease(key(1)), credential=key(1), cut=Cut(200, 0))
-        [record] = await one.store.restore([restorable(old, fence=old)])
-        assert (record.ttl_s, record.ask_in_s) == (about(200), 0)
-
-    async def test_each_later_lease_that_lapsed_cuts_what_is_restored(
-        self, one: Worker, two: Worker, later: Later
-    ) -> None:
-        old = await one.lease(key(1))
-        for _ in range(3):
-            later(31)
-            await two.lease(key(1), lapse=Cut(270, 40))
-        later(31)
-        [record] = await one.store.restore([restorable(old, fence=old)])
-        assert (record.ttl_s, record.ask_in_s) == (about(270 - 93), 0)
-
-    async def test_what_a_later_lease_did_not_doom_is_restored_whole(
-        self, one: Worker, two: Worker, later: Later
-    ) -> None:
-        old = await one.lease(key(1))
-        later(31)
-        await two.fail(await two.lease(key(1), lapse=Cut(270, 0)), credential=key(1))
-        [record] = await one.store.restore([restorable(old, fence=old)])
-        assert (record.ttl_s, record.ask_in_s) == (about(500), about(50))
-
-    async def test_what_the_latest_lease_brought_is_restored_whole_after_it_lapsed(
-        self, one: Worker, later: Later
-    ) -> None:
-        fence = await one.lease(key(1), lapse=Cut(270, 0))
-        later(31)
-        [record] = await one.store.restore([restorable(fence, fence=fence)])
-        assert (record.ttl_s, record.ask_in_s) == (about(500), about(50))
-
-    async def test_what_a_late_failure_may_have_doomed_is_restored_with_its_cut(
-        self, one: Worker, two: Worker, later: Later
-    ) -> None:
-        new = await lease_met_by_late_news(one, two, later)
-        [record] = await one.store.restore([restorable(new, fence=new)])
-        assert (record.ttl_s, record.ask_in_s) == (about(200 - 31), about(50))
-
-    async def test_it_is_also_when_another_lease_has_come_and_gone(
-        self, one: Worker, two: Worker, later: Later
-    ) -> None:
-        new = await lease_met_by_late_news(one, two, later)
-        await one.fail(await one.lease(key(1)), credential=key(1), error=None)
-        [record] = await one.store.restore([restorable(new, fence=new)])
-        assert (record.ttl_s, record.ask_in_s) == (about(200 - 31), about(50))
-
-    async def test_a_doubt_about_earlier_leases_ends_no_later_value(
-        self, one: Worker, two: Worker, later: Later
-    ) -> None:
-        fence = await one.lease(key(1), lapse=Cut(270, 0))
-        later(31)
-        await one.store.restore([restorable(fence, fence=fence, ttl_s=7000)])
-        later(3000)
-        fence = await two.lease(key(1))
-        record = await two.fail(fence, credential=key(1), error=None, cut=Cut(250, 0))
-        assert (record.value, record.ttl_s) == ("saved", about(250))
-        fence = await one.lease(key(1), lapse=Cut(270, 0))
-        later(31)
-        [record] = await one.store.restore([restorable(fence, fence=fence, ttl_s=7000, value="newer")])
-        assert record.ttl_s == about(7000)
-
-    async def test_a_doubt_about_what_is_older_than_the_held_value_is_void(
-        self, one: Worker, two: Worker, later: Later
-    ) -> None:
-        await one.fail(await one.lease(), cut=Cut(270, 0))
-        later(300)
-        held = await one.fetch(claim={"asked": True})
-        lost = await one.lease(asked=True, seen=held.version)
-        later(31)
-        await two.fail(await two.lease(asked=True, seen=held.version), cut=Cut(200, 0))
-        [record] = await one.store.restore([replace(held, version=lost, value="newer", fence=lost)])
-        assert (record.value, record.ttl_s) == ("newer", about(200))
-
-    async def test_what_was_fetched_without_a_lease_is_doomed_by_none(
-        self, one: Worker, later: Later
-    ) -> None:
-        """Its version was made of a host's time and tells nothing about leases."""
-        fence = await one.lease(key(1), lapse=Cut(270, 0))
-        later(31)
-        [record] = await one.store.restore([restorable(fence - 1)])
-        assert (record.ttl_s, record.ask_in_s) == (about(500), about(50))
 
     async def test_what_is_restored_is_news(self, one: Worker, two: Worker) -> None:
         cursor = await two.cursor()
