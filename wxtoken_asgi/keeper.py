@@ -252,7 +252,7 @@ class Keeper:
         """
         unsaved, self.unsaved = self.unsaved, set()  # what comes meanwhile is for the next time
         try:
-            await self._own_up(list(self.untold))
+            await self._own_up(self.untold)
             await self.restore(list(unsaved))
         except BaseException:
             self.unsaved |= unsaved

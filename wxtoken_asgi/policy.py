@@ -18,7 +18,7 @@ OVERLAP_TRUST_S: Final = 270.0
 last token valid for 5 minutes (AccessToken.html, "access_token usage guide")."""
 
 LONGEST_CALL_S: Final = 60.0
-"""No call takes so long. One of a process that was stopped was sent before that, or only just now."""
+"""No call takes so long. If its process was stopped meanwhile, it was sent within that time, or just now."""
 
 REFUSED_ASK_S: Final = 60.0
 """A stored token that an earlier lease's late news put in doubt is replaced so long before its trust ends."""

@@ -54,13 +54,11 @@ def ask_until_ready(ports, app):
     given = {"/token": set(), "/ticket": set()}
     for _ in range(ROUNDS):
         answers = ask_all(ports, app)
-        for path, told in answers.items():
-            given[path] |= {answer for answer in told if NOT_READY not in answer[1]}
-        if all(given.values()) and not any(
-            NOT_READY in body for told in answers.values() for _, body in told
-        ):
-            break
-    return given
+        ready = {path: {one for one in told if NOT_READY not in one[1]} for path, told in answers.items()}
+        given = {path: given[path] | told for path, told in ready.items()}
+        if ready == answers:
+            return given
+    raise AssertionError(f"not ready after {ROUNDS} rounds: {answers}")
 
 
 def gather(wechat, ports):
