@@ -38,7 +38,7 @@ def cause_of(record: Record, answer: Answer, policy: Policy) -> Cause | None:
         answer: what the fetch brought.
         policy: of its kind.
     """
-    if not _had_time(record) or answer.alive:
+    if not _is_news(record) or answer.alive:
         return None
     if answer.found:
         return Cause.REVOKED if answer.forced else Cause.OUTSIDE_FETCH
@@ -48,13 +48,19 @@ def cause_of(record: Record, answer: Answer, policy: Policy) -> Cause | None:
 
 def cause_of_refusal(record: Record, refusal: RefusedError) -> Cause | None:
     """The same where no new value was to be had: only a refused AppSecret tells anything then."""
-    if _had_time(record) and refusal.found and refusal.errcode in SECRET_REFUSED:
+    if _is_news(record) and refusal.found and refusal.errcode in SECRET_REFUSED:
         return Cause.SECRET_RESET
     return None
 
 
-def _had_time(record: Record) -> bool:
-    return record.value is not None and record.ttl_s > EARLY_S
+def _is_news(record: Record) -> bool:
+    """Whether it had time left, and was not counted yet.
+
+    One that died with its AppSecret is found dead again and again, until there is another secret.
+    """
+    if record.value is None or record.ttl_s <= EARLY_S:
+        return False
+    return record.error is None or record.error.errcode not in SECRET_REFUSED
 
 
 def count(spent: Iterable[Spending], cause: Cause | None = None) -> int:

@@ -66,8 +66,11 @@ class Held:
         begins with lower ones. A value that was there before this one ends before it: that of a store which
         was rolled back, and which this one may have doomed, is not taken for a new one.
         """
-        ended = self.end <= at.now or self.wall_end <= at.wall
-        return ended and record.good and at.now + record.ttl_s > self.life_end
+        return self.ended(at) and record.good and at.now + record.ttl_s > self.life_end
+
+    def ended(self, at: Moment) -> bool:
+        """Whether it had ended then, by one of the clocks at least."""
+        return self.end <= at.now or self.wall_end <= at.wall
 
 
 @dataclass(slots=True, eq=False)
@@ -161,6 +164,8 @@ class Entry:
         held = self.held
         known = held.version if held is not None and not held.outlived(record, at) else 0
         if record.version < known:
+            if record.value is None and held is not None and held.ended(at):  # the store was emptied
+                self._take_error(record, at)
             return False
         self._take_error(record, at)
         self.tried = self.tried or record.value is not None or record.error is not None

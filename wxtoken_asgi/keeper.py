@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Iterable
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 import anyio
 
 from wxtoken_asgi import policy
+from wxtoken_asgi.batches import MOST_AT_ONCE
 from wxtoken_asgi.clock import Clock, Moment
 from wxtoken_asgi.entries import Entry, Held
 from wxtoken_asgi.errors import StoreError
@@ -21,6 +23,7 @@ from wxtoken_asgi.stores.contract import (
     Busy,
     Claim,
     Commit,
+    Committed,
     Cut,
     Fail,
     Newer,
@@ -29,7 +32,7 @@ from wxtoken_asgi.stores.contract import (
     Wait,
 )
 from wxtoken_asgi.troubles import spent, trouble
-from wxtoken_asgi.untold import Untold, aged
+from wxtoken_asgi.untold import Untold, aged, aged_fail
 
 logger = logging.getLogger("wxtoken_asgi")
 
@@ -39,7 +42,9 @@ ENDS: Final = 2 / 3
 LAST_WORD: Final = 0.1
 """What a fetch brought is told to the store in any case, for at least this part of its lease."""
 
-COMMIT_TRIES: Final = 3
+TRIES: Final = 3
+"""What ends a lease is said so often: one lost message must cost neither a value nor the trust in one."""
+
 RESTORED_S: Final = 0.05
 UNLEASED_SPREAD_S: Final = 20.0
 """Processes that fetch without a lease spread over so long."""
@@ -98,15 +103,25 @@ class Keeper:
             BudgetSpent: a budget has no room.
             StoreError: the store is away, and this fetch may not do without it.
         """
-        at = self.clock.moment()
         try:
-            await self._own_up([entry])
-            claimed = await self.link.claims.ask(claim)
-            if isinstance(claimed, Behind) and await self.restore([entry]):
-                at = self.clock.moment()
-                claimed = await self.link.claims.ask(claim)
+            return await self._claim(entry, claim)
         except StoreError as error:
-            return await self._without_lease(entry, claim, error)
+            self._check_alone(entry, claim, error)
+        if entry.kind.policy.destructive:
+            await anyio.sleep(self.clock.random.uniform(0.0, UNLEASED_SPREAD_S))
+            try:  # the store may be back: perhaps this process was stopped meanwhile, for hours
+                return await self._claim(entry, claim)
+            except StoreError as error:
+                self._check_alone(entry, claim, error)  # its news may have come meanwhile
+        return self._permit_alone(entry)
+
+    async def _claim(self, entry: Entry, claim: Claim) -> Permit | Busy | None:
+        at = self.clock.moment()
+        await self._own_up([entry])
+        claimed = await self.link.claims.ask(claim)
+        if isinstance(claimed, Behind) and await self.restore([entry]):
+            at = self.clock.moment()
+            claimed = await self.link.claims.ask(claim)
         if isinstance(claimed, Behind):
             return Busy(claimed.record, RESTORED_S)
         entry.adopt(claimed.record, at)
@@ -118,34 +133,27 @@ class Keeper:
             return None
         return claimed if isinstance(claimed, Busy) else Permit(claimed.record, claimed.fence, at.now)
 
-    async def _without_lease(self, entry: Entry, claim: Claim, error: StoreError) -> Permit:
-        """A harmless fetch goes on; one that dooms the last token waits until it must.
+    def _check_alone(self, entry: Entry, claim: Claim, error: StoreError) -> None:
+        """Without a lease a harmless fetch goes on; one that dooms the last token waits until it must.
 
         What is asked for has a budget, which only the store can count, and a probe waits for better times.
+
+        Raises:
+            WxTokenError: this fetch may not do without a lease now.
         """
         waits = entry.waits(self.clock)
         if waits > 0 and entry.error is not None:
             raise trouble(entry, entry.error, waits) from None
-        if claim.asked or entry.kind.watches:
+        if claim.asked or entry.kind.watches or (entry.kind.policy.destructive and self._can_wait(entry)):
             raise error
-        if entry.kind.policy.destructive:
-            if self._can_wait(entry):
-                raise error
-            await anyio.sleep(self.clock.random.uniform(0.0, UNLEASED_SPREAD_S))
-            await self._look_again(entry)
-            if not self.link.away or self._can_wait(entry):
-                raise error  # the store is back, or its news have come meanwhile
+
+    def _permit_alone(self, entry: Entry) -> Permit:
         logger.warning("the store is away: %s is fetched without a lease (degraded)", entry)
         known = entry.held.version if entry.held is not None else 0
         record = entry.record(self.clock) or Record(entry.credential)
         record = replace(record, attempts=entry.attempts, error=entry.error)
         fence = max(known + 1, int(self.clock.time() * 1000))
         return Permit(record, fence, self.clock.monotonic(), leased=False)
-
-    async def _look_again(self, entry: Entry) -> None:
-        """The store may be back: perhaps this process was stopped meanwhile, for hours."""
-        with contextlib.suppress(StoreError):
-            await self.link.ask(self.link.store.read([entry.credential]))
 
     def _can_wait(self, entry: Entry) -> bool:
         """Whether there is a value that is not about to end."""
@@ -173,49 +181,60 @@ class Keeper:
             What is held now, if it is new and this fetch brought it.
         """
         at = self.clock.moment()
-        for attempt in range(COMMIT_TRIES if permit.leased else 0):
+
+        def say(said_at: Moment) -> Awaitable[Committed]:
+            late = aged(commit, said_at.now - at.now)
+            late = replace(late, refused=_if_refused(late.refused), left_s=self.left(permit, 1.0))
+            return self.link.commits.ask(late)
+
+        heard = await self._insist(say, permit)
+        if heard is None:
+            return self._hold_unsaved(entry, commit, permit, at)
+        committed, said_at = heard
+        if not committed.taken:
+            logger.warning("%s came too late: another worker has fetched it since", entry)
+        entry.adopt(committed.record, said_at)
+        return _brought(entry, commit, permit) if committed.taken else None
+
+    async def _insist(self, say: Callable[[Moment], Awaitable[T]], permit: Permit) -> tuple[T, Moment] | None:
+        """Say something under a lease, again if need be while there is time.
+
+        Returns:
+            The store's answer, and when it was asked; None: it gave none.
+        """
+        for attempt in range(TRIES if permit.leased else 0):
             if attempt:
                 if self.left(permit) <= 2 * policy.SHORTEST_WAIT_S:
                     break
                 await anyio.sleep(policy.SHORTEST_WAIT_S)
             said_at = self.clock.moment()
-            say = aged(commit, said_at.now - at.now)
-            say = replace(say, refused=_if_refused(say.refused), left_s=self.left(permit, 1.0))
-            try:
-                committed = await self._in_time(self.link.commits.ask(say), permit)
-            except StoreError:
-                continue
-            if not committed.taken:
-                logger.warning("%s came too late: another worker has fetched it since", entry)
-            entry.adopt(committed.record, said_at)
-            return _brought(entry, commit, permit) if committed.taken else None
-        return self._hold_unsaved(entry, commit, at, leased=permit.leased)
+            with contextlib.suppress(StoreError):
+                return await self._in_time(say(said_at), permit), said_at
+        return None
 
-    def _hold_unsaved(self, entry: Entry, commit: Commit, at: Moment, *, leased: bool) -> Held | None:
-        held = entry.held
-        version = held.version if held is not None and held.value == commit.value else commit.fence
-        record = Record(entry.credential, version, commit.value, commit.ttl_s, commit.ask_in_s)
+    def _hold_unsaved(self, entry: Entry, commit: Commit, permit: Permit, at: Moment) -> Held | None:
+        record = Record(entry.credential, commit.fence, commit.value, commit.ttl_s, commit.ask_in_s)
         new = entry.adopt(replace(record, spent=entry.spent), at)
-        if new and not leased and entry.held is not None:
+        if new and not permit.leased and entry.held is not None:
             entry.held = replace(entry.held, unleased=True)
-        if not leased and self._dooms(entry):
+        if not permit.leased and self._dooms(entry):
             self.untold[entry] = self.untold.get(entry, Untold()).with_value(commit, at.now)
         self.unsaved.add(entry)
         logger.warning("the store is away: %s is held in memory until it is back", entry)
-        return entry.held if new else None
+        return _brought(entry, commit, permit) if new else None
 
     async def fail(self, entry: Entry, fail: Fail, permit: Permit) -> None:
         """Say that a fetch brought nothing; while the store is away only this process knows."""
         at = self.clock.moment()
-        if permit.leased:
-            try:
-                say = replace(fail, refused=_if_refused(fail.cut))
-                record = await self._in_time(self.link.fails.ask(say), permit)
-            except StoreError:
-                pass
-            else:
-                entry.adopt(record, at)
-                return
+
+        def say(said_at: Moment) -> Awaitable[Record]:
+            late = aged_fail(fail, said_at.now - at.now)
+            return self.link.fails.ask(replace(late, refused=_if_refused(late.cut)))
+
+        heard = await self._insist(say, permit)
+        if heard is not None:
+            entry.adopt(*heard)
+            return
         if not permit.leased and fail.cut is not None and self._dooms(entry):
             self.untold[entry] = self.untold.get(entry, Untold()).with_loss(permit.since)
         self._fail_alone(entry, fail, at)
@@ -250,13 +269,15 @@ class Keeper:
         Raises:
             StoreError: it did not answer.
         """
-        unsaved, self.unsaved = self.unsaved, set()  # what comes meanwhile is for the next time
-        try:
-            await self._own_up(self.untold)
-            await self.restore(list(unsaved))
-        except BaseException:
-            self.unsaved |= unsaved
-            raise
+        for entries in _slices(self.untold):
+            await self._own_up(entries)
+        for entries in _slices(self.unsaved):
+            self.unsaved.difference_update(entries)  # what comes meanwhile is for the next time
+            try:
+                await self.restore(entries)
+            except BaseException:
+                self.unsaved.update(entries)
+                raise
 
     async def _own_up(self, entries: Iterable[Entry]) -> None:
         """Tell the store of calls without a lease, before anything that it says is believed.
@@ -270,8 +291,8 @@ class Keeper:
         at = self.clock.moment()
         fails = [fail for entry, untold in told for fail in untold.fails(entry.credential, at.now)]
         commits = [commit for _, untold in told for commit in untold.commits(at.now)]
-        records = await self.link.ask(self.link.store.fail(fails)) if fails else []
-        committed = await self.link.ask(self.link.store.commit(commits)) if commits else []
+        records = await self.link.write(self.link.store.fail(fails)) if fails else []
+        committed = await self.link.write(self.link.store.commit(commits)) if commits else []
         news = {record.credential: record for record in (*records, *(each.record for each in committed))}
         for entry, untold in told:
             if self.untold.get(entry) is untold:
@@ -296,8 +317,9 @@ class Keeper:
         records = [record for entry in entries if (record := self._to_restore(entry)) is not None]
         if not records:
             return False
-        logger.warning("%d records that the store does not have are restored", len(records))
-        for record in await self.link.ask(self.link.store.restore(records)):
+        restored = await self.link.write(self.link.store.restore(records))
+        logger.warning("%d records that the store did not have are restored", len(records))
+        for record in restored:
             lost[record.credential].adopt(record, at)
         return True
 
@@ -305,12 +327,23 @@ class Keeper:
         """What is held, if it is good; what was fetched without a lease is to be replaced soon.
 
         Other processes may have done the same, and only WeChat knows whose call it heard last: the others'
-        tokens die five minutes after that.
+        tokens die five minutes after that. And what this process took for a new ticket may be the one that
+        the others have had for long: it is trusted no further than a caller may trust it.
         """
         record = entry.record(self.clock)
-        if record is None or not self._dooms(entry) or entry.held is None or not entry.held.unleased:
+        if record is None or entry.held is None or not entry.held.unleased:
             return record
-        return replace(record, ttl_s=min(record.ttl_s, policy.OVERLAP_TRUST_S), ask_in_s=0.0)
+        if self._dooms(entry):
+            return replace(record, ttl_s=min(record.ttl_s, policy.OVERLAP_TRUST_S), ask_in_s=0.0)
+        kept_s = entry.kind.policy.may_keep(record.ttl_s, record.ask_in_s)
+        return replace(record, ttl_s=kept_s, ask_in_s=min(record.ask_in_s, kept_s / 2))
+
+
+def _slices(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """All of them, so many at a time as the store can be told of at once."""
+    rest = deque(entries)
+    while rest:
+        yield [rest.popleft() for _ in range(min(len(rest), MOST_AT_ONCE))]
 
 
 def _lacks(record: Record, before: Held | None, at: Moment) -> bool:

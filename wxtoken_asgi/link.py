@@ -23,6 +23,10 @@ LEASE_S: Final = 30.0
 STORE_S: Final = 3.0
 """The longest that one operation of a store may take."""
 
+UNWRITTEN_S: Final = 60.0
+"""After a write that failed, a store that can be read all the same is back only once it was written to, or
+so much later."""
+
 T = TypeVar("T")
 
 
@@ -37,7 +41,7 @@ class Link:
 
     Attributes:
         opened: the store was opened.
-        away: the store did not answer when it was last asked.
+        away: the store did not answer when it was last asked, or cannot be written to.
         returns: how often it was back after that.
         claims: asked one by one and sent together, as `commits` and `fails` are.
     """
@@ -52,16 +56,18 @@ class Link:
         self.commits: Batches[Commit, Committed] = Batches(self._say_commits, tasks)
         self.fails: Batches[Fail, Record] = Batches(self._say_fails, tasks)
         self._clock = clock
+        self._readable = False
+        self._unwritten_until = float("-inf")
         self._owner: tuple[tuple[int, EventLoopToken], str] | None = None
 
     async def _say_claims(self, claims: list[Claim]) -> list[Claimed]:
-        return await self.ask(self.store.claim(claims, owner=self.owner, lease_s=self.lease_s))
+        return await self.write(self.store.claim(claims, owner=self.owner, lease_s=self.lease_s))
 
     async def _say_commits(self, commits: list[Commit]) -> list[Committed]:
-        return await self.ask(self.store.commit(commits))
+        return await self.write(self.store.commit(commits))
 
     async def _say_fails(self, fails: list[Fail]) -> list[Record]:
-        return await self.ask(self.store.fail(fails))
+        return await self.write(self.store.fail(fails))
 
     @property
     def owner(self) -> str:
@@ -76,8 +82,31 @@ class Link:
     async def ask(self, operation: Awaitable[T]) -> T:
         """The store's answer, or `StoreError` if it takes too long or fails in a way of its own."""
         try:
+            answer = await self._ask(operation)
+        except StoreError:
+            self._readable, self._unwritten_until = False, float("-inf")
+            raise
+        self._readable = True
+        if self._clock.monotonic() >= self._unwritten_until:
+            self._is_back()
+        return answer
+
+    async def write(self, operation: Awaitable[T]) -> T:
+        """The same for what changes the store: one that can only be read (a full disk) is away."""
+        try:
+            answer = await self._ask(operation)
+        except StoreError:
+            if self._readable:
+                self._unwritten_until = self._clock.monotonic() + UNWRITTEN_S
+            raise
+        self._unwritten_until = float("-inf")
+        self._is_back()
+        return answer
+
+    async def _ask(self, operation: Awaitable[T]) -> T:
+        try:
             with anyio.fail_after(STORE_S):
-                answer = await operation
+                return await operation
         except StoreError as error:
             raise self._missed(error) from None
         except TimeoutError:
@@ -89,11 +118,12 @@ class Link:
             logger.exception("the store failed")
             msg = f"the store failed ({type(error).__name__})"
             raise self._missed(StoreError(msg)) from None
+
+    def _is_back(self) -> None:
         if self.away:
             logger.warning("the store is back")
             self.away = False
             self.returns += 1
-        return answer
 
     def _missed(self, error: StoreError) -> StoreError:
         if not self.away:

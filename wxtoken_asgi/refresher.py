@@ -11,7 +11,7 @@ from typing import Final
 import anyio
 
 from wxtoken_asgi import deaths, policy
-from wxtoken_asgi.charges import CALLS, charges, names
+from wxtoken_asgi.charges import CALLS, FORCED, charges, names
 from wxtoken_asgi.deaths import Cause
 from wxtoken_asgi.entries import Entry
 from wxtoken_asgi.errcodes import ErrorClass
@@ -75,6 +75,24 @@ class _Attempt:
     def in_vain(self) -> bool:
         """The parent's value was to be replaced, and was not."""
         return self.parent is not None and self.parent == self.tried
+
+    @property
+    def parent_died(self) -> bool:
+        """An operator was told already that the parent's values die early."""
+        parent = self.entry.parent
+        return parent is not None and deaths.count(parent.spent) > 0
+
+    @property
+    def may_have_doomed(self) -> bool:
+        """Whether a call was sent that dooms the value before it: of the old endpoint, or a forced one."""
+        return self.entry.kind.policy.destructive or self.tally.sent(FORCED)
+
+    @property
+    def unspent(self) -> tuple[str, ...]:
+        """What the lease was charged to, and was not sent after all."""
+        forced_only = self.entry.kind.budgets.forced_only and not self.tally.sent(FORCED)
+        unsent = names(self.entry, self.flight) if forced_only else ()
+        return unsent if self.tally.sent(CALLS) else (CALLS, *unsent)
 
     def costs(self, cause: Cause | None = None) -> tuple[Cost, ...]:
         """What the store is to count: calls, and a death if there was one."""
@@ -187,7 +205,7 @@ class Refresher:
             settled_s=_settled_s(entry, flight),
             charges=charges(entry, flight),
             fingerprint=entry.account.fingerprint,
-            lapse=Cut(policy.OVERLAP_TRUST_S, 0.0) if _dooms(entry, flight) else None,
+            lapse=Cut(policy.OVERLAP_TRUST_S, 0.0) if _may_doom(entry, flight) else None,
         )
 
     async def _fetch(self, attempt: _Attempt) -> bool:
@@ -283,11 +301,16 @@ class Refresher:
         """WeChat said no. Where only a forced refresh was refused, what is due is not held up by it."""
         entry, record = attempt.entry, attempt.permit.record
         error = last_error(entry, refusal, record)
-        if refusal.cls is ErrorClass.DEAD_TOKEN and attempt.in_vain:
+        in_vain = refusal.cls is ErrorClass.DEAD_TOKEN and attempt.in_vain
+        if in_vain:
             error = replace(error, cls=ErrorClass.TRANSIENT.value)  # it may be replaced some other time
         weight = replace(error, cls=ErrorClass.TRANSIENT.value) if refusal.forced else error
         cause = deaths.cause_of_refusal(record, refusal)
-        trouble = await self._failed(attempt, error, self._wait_after(attempt, weight), cause=cause)
+        # What was found dead is due: a reload that brings another secret fetches it at once.
+        cut = Cut(record.ttl_s, 0.0) if refusal.found else None
+        wait_s = self._wait_after(attempt, weight)
+        told = in_vain and attempt.parent_died
+        trouble = await self._failed(attempt, error, wait_s, cut=cut, cause=cause, told=told)
         if cause is not None:
             self._herald.death(entry, record, cause, refusal.found)
         return trouble
@@ -300,6 +323,7 @@ class Refresher:
         *,
         cut: Cut | None = None,
         cause: Cause | None = None,
+        told: bool = False,
     ) -> Exception:
         entry, permit = attempt.entry, attempt.permit
         fail = Fail(
@@ -308,17 +332,18 @@ class Refresher:
             wait_s=wait_s,
             error=error,
             asked=attempt.flight.asked,
-            refund=() if attempt.tally.sent(CALLS) else (CALLS,),
+            refund=attempt.unspent,
             costs=attempt.costs(cause),
             cut=cut,
         )
-        self._herald.error(entry, error, wait_s, loud=is_news(permit.record.error, error))
+        loud = is_news(permit.record.error, error) and not told
+        self._herald.error(entry, error, wait_s, loud=loud)
         await self._keeper.fail(entry, fail, permit)
         return trouble(entry, error, wait_s)
 
     def _cut(self, attempt: _Attempt, begun: float) -> Cut | None:
         """What a call that was begun then leaves of another token, if it was carried out."""
-        if not _dooms(attempt.entry, attempt.flight):
+        if not attempt.may_have_doomed:
             return None
         return Cut(policy.OVERLAP_TRUST_S - (self._clock.monotonic() - begun), 0.0)
 
@@ -334,8 +359,8 @@ class Refresher:
         return policy.wait_after(met, entry.kind.policy, draw=self._clock.random.random())
 
 
-def _dooms(entry: Entry, flight: Flight) -> bool:
-    """Whether a fetch may doom the value before it: each of the old endpoint does, and a forced one."""
+def _may_doom(entry: Entry, flight: Flight) -> bool:
+    """Whether a fetch may come to doom the value before it, as far as is known before it begins."""
     return entry.kind.policy.destructive or (flight.asked and entry.kind.budgets.forced_only)
 
 

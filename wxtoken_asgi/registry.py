@@ -8,7 +8,7 @@ from dataclasses import replace
 from wxtoken_asgi.accounts import Accounts
 from wxtoken_asgi.entries import Entry, wants
 from wxtoken_asgi.errors import ConfigError, NotReady, UnknownAccount, WxTokenError
-from wxtoken_asgi.kinds import Kinds
+from wxtoken_asgi.kinds import Kind, Kinds
 from wxtoken_asgi.records import Account, Credential
 
 GONE_S = 1.0
@@ -44,6 +44,7 @@ class Registry:
         "_before",
         "_kinds",
         "_namespace",
+        "_stayed",
         "accounts",
         "asked_often",
         "entries",
@@ -61,7 +62,8 @@ class Registry:
         self.wanted: list[Entry] = []
         self._kinds = kinds
         self._namespace = namespace
-        self._before = before.entries | before.leaving if before is not None else {}
+        self._stayed = before.entries if before is not None else {}
+        self._before = self._stayed | (before.returning if before is not None else {})
         self.leaving: dict[Credential, Entry] = {}
         for account in self.accounts:
             self._add(account)
@@ -99,6 +101,11 @@ class Registry:
         )
         raise ConfigError(msg)
 
+    @property
+    def returning(self) -> dict[Credential, Entry]:
+        """Those that have left, and of which a fetch is under way still."""
+        return {key: entry for key, entry in self.leaving.items() if entry.flight is not None}
+
     def holds(self, entry: Entry) -> bool:
         """Whether this entry is one of its own."""
         return self.entries.get(entry.credential) is entry
@@ -128,19 +135,21 @@ class Registry:
             now: the monotonic clock.
 
         Returns:
-            The entries that the one before did not have.
+            The entries that the one before did not have; also those that had left, which heard no news.
         """
-        new = [entry for key, entry in self.entries.items() if key not in self._before]
+        new = [entry for key, entry in self.entries.items() if key not in self._stayed]
         for entry in self.entries.values():
+            entry.parent = self._parent(entry.kind, entry.account)
             self.settle(entry)
         for entry in new:
-            self._lend(entry, now)
+            if entry.held is None:
+                self._lend(entry, now)
         self.leaving = {
             key: entry
             for key, entry in self._before.items()
             if key not in self.entries and entry.flight is not None
         }
-        self._before = {}
+        self._before = self._stayed = {}
         return new
 
     def _add(self, account: Account) -> None:
@@ -149,13 +158,15 @@ class Registry:
             key = Credential(self._namespace, account.api_base, account.appid, account.endpoint, kind.name)
             entry = self._before.get(key)
             if entry is None:
-                parent = self.found[kind.parent][account.name] if kind.parent is not None else None
-                entry = Entry(account, kind, key, parent)
+                entry = Entry(account, kind, key, self._parent(kind, account))
             self.entries[key] = entry
             of_kind = self.found.setdefault(kind.name, {})
             of_kind[account.name] = of_kind[account.appid] = entry
             if wants(account, kind):
                 self.wanted.append(entry)
+
+    def _parent(self, kind: Kind, account: Account) -> Entry | None:
+        return self.found[kind.parent][account.appid] if kind.parent is not None else None
 
     def _check(self, account: Account) -> None:
         if account.endpoint not in self._kinds:

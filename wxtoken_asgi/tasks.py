@@ -29,8 +29,9 @@ class Tasks:
 
             trio.lowlevel.spawn_system_task(_guarded, work, args, name, name=name, context=Context())
             return
-        task = asyncio.get_running_loop().create_task(
-            _guarded(work, args, name), name=name, context=Context()
+        # Not by the loop's task factory: an eager one would run it before its starter goes on.
+        task = asyncio.Task(
+            _guarded(work, args, name), loop=asyncio.get_running_loop(), name=name, context=Context()
         )
         self._running.add(task)
         task.add_done_callback(self._running.discard)

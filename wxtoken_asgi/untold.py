@@ -54,10 +54,18 @@ class Untold:
 
 def aged(commit: Commit, late_s: float) -> Commit:
     """The same commit, said so many seconds after its durations were measured."""
-    refused = commit.refused
     return replace(
         commit,
         ttl_s=commit.ttl_s - late_s,
         ask_in_s=commit.ask_in_s - late_s,
-        refused=None if refused is None else Cut(refused.ttl_s - late_s, refused.ask_in_s - late_s),
+        refused=_aged_cut(commit.refused, late_s),
     )
+
+
+def aged_fail(fail: Fail, late_s: float) -> Fail:
+    """The same failure, said so many seconds after its durations were measured."""
+    return replace(fail, wait_s=max(fail.wait_s - late_s, 0.0), cut=_aged_cut(fail.cut, late_s))
+
+
+def _aged_cut(cut: Cut | None, late_s: float) -> Cut | None:
+    return None if cut is None else Cut(cut.ttl_s - late_s, cut.ask_in_s - late_s)
