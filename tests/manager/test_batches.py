@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import anyio
 import pytest
 
@@ -10,8 +12,10 @@ from wxtoken_asgi.batches import MOST_AT_ONCE, Batches
 from wxtoken_asgi.stores.contract import Claim
 from wxtoken_asgi.tasks import Tasks
 
+from support.eager import EAGERLY
 from support.faulty_store import FaultyStore
 from support.fleet import Fleet
+from support.virtual import VirtualLoop
 
 
 class Said:
@@ -230,3 +234,20 @@ async def test_claims_that_the_store_does_not_answer_end_after_three_seconds_and
         assert anyio.current_time() - begun < 0.1
     assert ended == [pytest.approx(3), pytest.approx(3)]
     assert store.calls["claim"] == 2
+
+
+def test_where_tasks_are_eager_tokens_come_with_a_lease_all_the_same(world, caplog):
+    """A batch is sent once its first question is in it, and not before."""
+    store = FaultyStore(world.clock)
+
+    async def main():
+        asyncio.get_running_loop().set_task_factory(EAGERLY)
+        tokens = world.manager(store=store)
+        for name in ("alpha", "beta"):
+            assert world.sandbox.accepts(await tokens.access_token(name))
+            assert not tokens.entry(name, "access_token").held.unleased
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(main())
+    assert (store.calls["claim"], store.calls["commit"]) == (2, 2)
+    assert "away" not in caplog.text

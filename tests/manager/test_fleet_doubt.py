@@ -12,7 +12,7 @@ import anyio
 import httpx
 import pytest
 
-from wxtoken_asgi import ConfigError, NotReady, UpstreamTimeout
+from wxtoken_asgi import ConfigError, NotReady, StoreError, UpstreamRefused, UpstreamTimeout
 from wxtoken_asgi.stores import MemoryStore
 from wxtoken_asgi.stores.contract import Claim, Cut
 
@@ -188,14 +188,34 @@ async def test_a_forced_refresh_of_which_nobody_knows_leaves_a_stable_token_in_d
     pair = Pair(world, "alpha")
     async with pair.one, pair.two:
         await pair.settle()
+        held = await pair.two.access_token("alpha")
+        world.sandbox.fail("slow", path="/cgi-bin/stable_token", times=1, seconds=0.1)  # it brings the same
         world.sandbox.fail("reset", path="/cgi-bin/stable_token", times=1, before=False)
         before = world.count("stable_token")
         with pytest.raises(NotReady):
             await pair.one.refresh("alpha")
+        assert (world.sandbox.calls[-1].forced, world.sandbox.calls[-1].issued) == (True, True)
+        assert await pair.left() <= 270
         await anyio.sleep(5)
-        assert world.count("stable_token") == before + 2, "it is asked again at once, not after 270 s"
+        assert world.count("stable_token") == before + 3, "it is asked again at once, not after 270 s"
         await pair.agree(60)
+        assert await pair.two.access_token("alpha") != held
         assert await pair.left() > 3000
+
+
+@pytest.mark.parametrize("fault", ["reset", "hang"])
+async def test_a_normal_call_of_which_nobody_knows_leaves_a_stable_token_its_trust(world, fault):
+    """A refresh was asked for, and nothing was forced: WeChat's own token is the one that is held."""
+    async with world.manager(world.account("alpha")) as tokens:
+        held = await tokens.access_token("alpha")
+        await anyio.sleep(61)
+        world.sandbox.fail(fault, path="/cgi-bin/stable_token", times=None)
+        with pytest.raises((NotReady, UpstreamTimeout)):
+            await tokens.refresh("alpha")
+        assert not any(call.forced for call in world.sandbox.calls)
+        await anyio.sleep(1200)
+        assert tokens.statistics().credentials[0].ends_in > 5000
+        assert await tokens.access_token("alpha") == held
 
 
 async def test_a_holder_that_comes_back_within_its_lease_loses_nothing(pair, world):
@@ -288,3 +308,35 @@ async def test_a_retried_commit_counts_its_doubt_from_the_call_all_the_same(pair
             pair.way.faults.clear()
         await anyio.sleep(0.5)
         assert world.clock.monotonic() + await pair.left() - begun == pytest.approx(270, abs=0.5)
+
+
+class Deaf(FaultyStore):
+    """Does not hear the first message about a failed fetch."""
+
+    def __init__(self, clock):
+        super().__init__(clock)
+        self.said = []
+
+    async def fail(self, fails):
+        self.said.extend(fails)
+        if len(self.said) == 1:
+            raise StoreError("one message was lost")
+        return await super().fail(fails)
+
+
+async def test_one_lost_message_about_a_failed_fetch_costs_no_trust(world):
+    """WeChat said no, so nothing is in doubt: only a lease that nobody ends cuts the token."""
+    store = Deaf(world.clock)
+    async with world.manager(world.account("beta"), store=store) as tokens:
+        held = await tokens.access_token("beta")
+        await anyio.sleep(61)
+        world.sandbox.fail("errcode", errcode=40164, path="/cgi-bin/token", times=None)
+        with pytest.raises(UpstreamRefused):
+            await tokens.refresh("beta")
+        lost, heard = store.said
+        assert heard.wait_s == pytest.approx(lost.wait_s - 1), "said a second later"
+        [record] = await store.read([tokens.entry("beta", "access_token").credential])
+        assert record.error.errcode == 40164
+        await anyio.sleep(1000)
+        assert tokens.statistics().credentials[0].ends_in > 6000
+        assert await tokens.access_token("beta") == held

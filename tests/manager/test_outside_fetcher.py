@@ -19,6 +19,7 @@ from benchmarks.outside import drive
 from support.world import APPIDS, SECRETS, World
 
 EVENT = "died_early"
+NEW = "the-new-secret-of-an-account-000"
 
 
 class Ears:
@@ -227,6 +228,33 @@ async def test_a_secret_that_was_reset_is_named_as_the_cause(world, ears):
         assert seen(tokens).died_early == 1
 
 
+@pytest.mark.parametrize("name", ["alpha", "beta"])
+async def test_a_token_that_died_with_its_secret_is_counted_and_told_once(world, ears, name):
+    """However often probes and reports find it again, and though the new secret replaces it."""
+    account = world.account(name)
+    async with world.manager(account, probe_every=60, ask_every=86_400, on_error=ears.hear) as tokens:
+        dead = await tokens.access_token(name)
+        await anyio.sleep(61)
+        outside(world, name)  # so that the stable endpoint gives out another one too
+        world.sandbox.revoke(dead)
+        world.sandbox.reset_secret(APPIDS[name], NEW)
+        for _ in range(6):
+            with pytest.raises(UpstreamRefused):
+                await tokens.refresh(name, dead=dead)
+            await anyio.sleep(330)
+        assert [event.cause for event in ears.deaths] == ["secret_reset"]
+        await tokens.reload([world.account(name, secret=NEW)])
+        await anyio.sleep(400)
+        assert world.sandbox.accepts(await tokens.access_token(name))
+        assert seen(tokens).died_early == 1
+        await anyio.sleep(60)
+        world.sandbox.revoke(await tokens.access_token(name))  # another death is news again
+        await anyio.sleep(400)
+        assert world.sandbox.accepts(await tokens.access_token(name))
+        assert seen(tokens).died_early == 2
+    assert [event.deaths for event in ears.deaths] == [1, 2]
+
+
 @pytest.mark.parametrize(("name", "errcode"), [("beta", -1), ("beta", 45009), ("alpha", 40164)])
 async def test_a_refusal_for_another_reason_names_no_cause(world, ears, name, errcode):
     path = "/cgi-bin/token" if name == "beta" else "/cgi-bin/stable_token"
@@ -321,6 +349,19 @@ async def test_a_ticket_does_not_wait_for_the_budget_of_its_tokens_forced_refres
         await anyio.sleep(2 * 3600)
         assert seen(tokens, "jsapi_ticket").error is None
         assert world.sandbox.accepts_ticket(await tokens.jsapi_ticket("alpha"))
+
+
+async def test_a_ticket_that_meets_a_token_that_died_early_is_loud_at_most_once(world, caplog):
+    caplog.set_level(logging.DEBUG, "wxtoken_asgi")
+    async with world.manager(world.account("beta", tickets=["jsapi"])) as tokens:
+        await tokens.jsapi_ticket("beta")
+        for _ in range(60):
+            outside(world, "beta")
+            await anyio.sleep(600)
+        assert seen(tokens).died_early > 10
+    tickets = [record for record in caplog.records if record.getMessage().startswith("jsapi_ticket")]
+    assert len(tickets) > 5, "it fails again and again, and heals"
+    assert len([record for record in tickets if record.levelno >= logging.WARNING]) <= 1
 
 
 # a short run of the benchmark

@@ -18,6 +18,7 @@ from wxtoken_asgi import (
     WrongLoop,
 )
 from wxtoken_asgi.stores import MemoryStore
+from wxtoken_asgi.stores.contract import Supply
 
 from support.center import running
 from support.faulty_store import FaultyStore
@@ -125,6 +126,22 @@ async def test_a_token_that_is_not_due_waits_for_its_time_whatever_a_refresh_was
         await tokens.reload([account])
         await anyio.sleep(600)
         assert await tokens.access_token("beta") == held
+
+
+async def test_a_token_that_died_with_its_secret_is_replaced_as_soon_as_there_is_another(world):
+    """It has most of its life left by the clock, and would be asked for an hour later."""
+    async with world.manager(world.account("beta")) as tokens:
+        dead = await tokens.access_token("beta")
+        await anyio.sleep(61)
+        world.sandbox.revoke(dead)
+        account = reset(world, "beta")
+        with pytest.raises(UpstreamRefused):
+            await tokens.refresh("beta", dead=dead)
+        await tokens.reload([account])
+        await anyio.sleep(2)
+        new = await tokens.access_token("beta")
+        assert new != dead
+        assert world.sandbox.accepts(new)
 
 
 async def test_of_two_processes_one_with_the_old_secret_does_not_hold_up_the_one_with_the_new(world):
@@ -567,6 +584,85 @@ async def test_an_account_that_comes_back_during_its_fetch_is_fetched_once(world
         await anyio.sleep(20)
         assert world.count("token") == 2
         assert world.sandbox.accepts(await tokens.access_token("beta"))
+
+
+async def test_an_account_that_comes_back_serves_what_others_fetched_meanwhile(world):
+    """It was removed during its fetch; since that ended nobody here has heard any news of it."""
+    store = FaultyStore(world.clock)
+    alpha, beta = world.account("alpha"), world.account("beta")
+    async with (
+        world.manager(alpha, beta, store=store) as one,
+        world.manager(alpha, beta, store=store) as two,
+    ):
+        await one.access_token("beta")
+        await anyio.sleep(120)
+        world.sandbox.fail("slow", path="/cgi-bin/token", seconds=2)
+        async with anyio.create_task_group() as group:
+            group.start_soon(one.refresh, "beta")
+            await anyio.sleep(1)
+            await one.reload([alpha])
+        await anyio.sleep(600)
+        doomed = await two.access_token("beta")
+        new = await two.refresh("beta")
+        await anyio.sleep(400)
+        assert not world.sandbox.accepts(doomed)
+        await one.reload([alpha, beta])
+        assert await one.access_token("beta") == new
+    assert world.count("token") == 3
+
+
+async def test_an_account_that_comes_back_during_its_fetch_hears_what_came_meanwhile_before_that_ends(world):
+    store = FaultyStore(world.clock)
+    async with world.manager(world.account("beta"), store=store) as tokens:
+        entry = tokens.entry("beta", "access_token")
+        await tokens.access_token("beta")
+        world.sandbox.fail("slow", path="/cgi-bin/token", seconds=8)
+        await anyio.sleep(entry.held.ask_in(world.clock) + 1.5)
+        flight = entry.flight
+        await tokens.reload([])
+        await store.inner.supply([Supply(entry.credential, "news", 7000, 3600)])
+        await anyio.sleep(1)
+        await tokens.reload([world.account("beta")])
+        await anyio.sleep(1)
+        assert tokens.entry("beta", "access_token").flight is flight is not None
+        assert await tokens.access_token("beta") == "news"
+
+
+async def test_an_endpoint_that_comes_back_during_its_fetch_is_lent_nothing_in_place_of_its_own(world):
+    async with world.manager(world.account("beta")) as tokens:
+        entry = tokens.entry("beta", "access_token")
+        held = await tokens.access_token("beta")
+        world.sandbox.fail("slow", path="/cgi-bin/token", seconds=8)
+        await anyio.sleep(entry.held.ask_in(world.clock) + 1.5)
+        await tokens.reload([world.account("beta", endpoint="stable")])
+        await anyio.sleep(1)
+        assert await tokens.access_token("beta") != held
+        await tokens.reload([world.account("beta")])
+        assert tokens.entry("beta", "access_token") is entry
+        assert (entry.held.value, entry.held.lent) == (held, False)
+
+
+async def test_a_ticket_that_comes_back_during_its_fetch_hangs_on_the_token_that_is_kept(world):
+    alpha, beta = world.account("alpha"), world.account("beta", tickets=["jsapi"])
+    async with world.manager(alpha, beta) as tokens:
+        await tokens.jsapi_ticket("beta")
+        ticket, token = (tokens.entry("beta", kind) for kind in ("jsapi_ticket", "access_token"))
+        await anyio.sleep(120)
+        world.sandbox.fail("slow", path="/cgi-bin/ticket/getticket", seconds=2)
+        async with anyio.create_task_group() as group:
+            group.start_soon(tokens.refresh, "beta", "jsapi_ticket")
+            await anyio.sleep(1)
+            await tokens.reload([alpha])
+            await tokens.reload([alpha, beta])
+            assert tokens.entry("beta", "jsapi_ticket") is ticket
+            assert ticket.flight is not None
+        assert tokens.entry("beta", "access_token") is not token
+        assert ticket.parent is tokens.entry("beta", "access_token")
+        await tokens.refresh("beta")
+        await anyio.sleep(400)  # WeChat has let go of the token before
+        tried = world.count("ticket/getticket")
+        await tokens.refresh("beta", "jsapi_ticket")
+        assert world.count("ticket/getticket") == tried + 1
 
 
 async def test_what_the_store_has_of_long_ago_does_not_replace_what_the_other_endpoint_lends(world):

@@ -18,7 +18,8 @@ from wxtoken_asgi import (
     UpstreamRefused,
     WxTokenError,
 )
-from wxtoken_asgi.stores.contract import Claim, Record, Supply
+from wxtoken_asgi.stores.contract import Claim, LastError, Record, Supply
+from wxtoken_asgi.untold import Untold
 
 from support.faulty_store import FaultyStore
 from support.fleet import Fleet
@@ -467,11 +468,18 @@ async def test_whoever_waits_to_fetch_without_a_lease_looks_once_more_before_it_
     else:
         entry.adopt(Record(entry.credential, 7, "news", ttl_s=7000, ask_in_s=3600), world.clock.moment())
     await flight.done.wait()
-    assert isinstance(flight.error, StoreError)
-    assert world.count("token") == 0
+    if back:
+        assert flight.error is None
+        assert not entry.held.unleased
+        assert world.sandbox.accepts(entry.held.value)
+        assert (await store.inner.read([entry.credential]))[0].value == entry.held.value
+    else:
+        assert isinstance(flight.error, StoreError)
+    assert world.count("token") == back
     store.faults.clear()
     assert (await tokens.access_token("beta") == "news") is not back
     assert world.count("token") == back
+    assert not tokens._keeper.behind
 
 
 @pytest.fixture
@@ -723,3 +731,191 @@ async def test_a_commit_says_how_much_of_its_lease_is_left(world, store, monkeyp
     async with world.manager(world.account("beta"), store=store) as tokens:
         await tokens.access_token("beta")
     assert [commit.left_s for commit in said] == [pytest.approx(26, abs=0.2)]
+
+
+WRITES = ("claim", "commit", "fail", "restore", "supply")
+
+
+async def test_a_store_that_can_be_read_but_not_written_stops_no_fetch_of_the_old_endpoint(world, store):
+    """A full disk, a lock that nobody lets go of, a replica: what is about to end is fetched all the same."""
+    async with world.manager(world.account("beta"), store=store) as tokens:
+        held = await tokens.access_token("beta")
+        store.faults.update(dict.fromkeys(WRITES, "away"))
+        await anyio.sleep(6400)
+        assert await tokens.access_token("beta") == held
+        assert world.count("token") == 1
+        for _ in range(120):
+            await anyio.sleep(60)
+            assert world.sandbox.accepts(await tokens.access_token("beta"))
+        assert world.count("token") == 3
+        store.faults.clear()
+        await anyio.sleep(120)
+        assert not tokens._keeper.behind
+        assert not tokens.statistics().store_away
+
+
+def said(caplog):
+    """What was said of the store, in order."""
+    words = {"what is held in memory is served meanwhile": "away", "the store is back": "back"}
+    lines = (record.getMessage() for record in caplog.records)
+    return [word for line in lines for part, word in words.items() if part in line]
+
+
+async def test_a_store_that_cannot_be_written_to_is_said_to_be_away_once_and_back_once_it_can(
+    world, store, caplog
+):
+    async with world.manager(world.account("alpha"), store=store) as tokens:
+        await tokens.access_token("alpha")
+        store.faults.update(dict.fromkeys(WRITES, "away"))
+        await anyio.sleep(3600)
+        assert said(caplog) == ["away"]
+        assert tokens.statistics().store_away
+        store.faults.clear()
+        await anyio.sleep(2)
+        assert said(caplog) == ["away", "back"]
+        assert not tokens.statistics().store_away
+
+
+@pytest.mark.parametrize("away", ["claim", "*"])
+async def test_after_a_write_that_failed_a_store_that_is_only_read_is_back_in_a_minute(world, store, away):
+    """And one that could not be read either is back with the first answer."""
+    link = world.manager(store=store)._link
+    await link.ask(store.read([]))
+    store.faults[away] = "away"
+    with pytest.raises(StoreError):
+        await link.write(store.claim([], owner="me", lease_s=30))
+    if away == "*":
+        with pytest.raises(StoreError):
+            await link.ask(store.read([]))
+    store.faults.clear()
+    for _ in range(59 if away == "claim" else 0):
+        await anyio.sleep(1)
+        await link.ask(store.read([]))
+        assert link.away
+    await anyio.sleep(1)
+    await link.ask(store.read([]))
+    assert (link.away, link.returns) == (False, 1)
+
+
+async def test_after_a_write_that_failed_the_next_that_goes_through_says_that_the_store_is_back(world, store):
+    link = world.manager(store=store)._link
+    await link.ask(store.read([]))
+    store.faults["claim"] = "away"
+    with pytest.raises(StoreError):
+        await link.write(store.claim([], owner="me", lease_s=30))
+    store.faults.clear()
+    await link.ask(store.read([]))
+    assert link.away
+    await link.write(store.claim([], owner="me", lease_s=30))
+    assert (link.away, link.returns) == (False, 1)
+
+
+async def test_refreshes_of_which_no_forced_call_was_sent_are_given_back(world, store):
+    async with world.manager(world.account("alpha"), store=store) as tokens:
+        await tokens.access_token("alpha")
+        world.sandbox.away()
+        for _ in range(20):
+            await anyio.sleep(61)
+            with pytest.raises(NotReady):
+                await tokens.refresh("alpha")
+        spent = {budget.name: budget.used for budget in tokens.statistics().credentials[0].budgets}
+        assert spent == {"calls": 1, "asked": 0, "blind": 0, "forced": 0}
+        world.sandbox.heal()
+        await anyio.sleep(400)
+        held = await tokens.access_token("alpha")
+        assert await tokens.refresh("alpha") != held
+        spent = {budget.name: budget.used for budget in tokens.statistics().credentials[0].budgets}
+        assert (spent["asked"], spent["blind"], spent["forced"]) == (1, 1, 1)
+
+
+async def test_the_proof_of_a_ticket_that_was_gained_without_the_store_is_kept():
+    fleet = Fleet(["stable"], overlap="grace", apart_s=0)  # its ticket is as old as the test
+    store = FaultyStore(fleet.clock)
+    async with fleet.manager(store=store) as tokens:
+        ticket = await tokens.jsapi_ticket("account0")
+        entry = tokens.entry("account0", "jsapi_ticket")
+        await anyio.sleep(6400)
+        store.faults["*"] = "away"
+        await anyio.sleep(700)  # it was asked for, and WeChat gave out the same
+        fleet.sandbox.away()
+        await anyio.sleep(80)
+        assert not (await store.inner.read([entry.credential]))[0].good
+        proved_s = entry.left(fleet.clock)
+        assert proved_s > 300
+        store.faults.clear()
+        await anyio.sleep(5)
+        assert await tokens.jsapi_ticket("account0") == ticket
+        assert entry.left(fleet.clock) == pytest.approx(proved_s - 5, abs=1)
+        [record] = await store.inner.read([entry.credential])
+        assert (record.value, record.good) == (ticket, True)
+
+
+async def test_what_was_taken_for_a_new_ticket_without_the_store_is_trusted_for_minutes_by_others():
+    """WeChat says 7200 of a ticket whatever its age; whoever held it before would have known better."""
+    fleet = Fleet(["stable"], overlap="grace", apart_s=5000)
+    store = FaultyStore(fleet.clock)
+    store.faults["*"] = "away"
+    async with fleet.manager(store=store) as tokens:
+        ticket = await tokens.jsapi_ticket("account0")
+        entry = tokens.entry("account0", "jsapi_ticket")
+        assert entry.left(fleet.clock) > 7000
+        store.faults.clear()
+        await anyio.sleep(5)
+        [record] = await store.inner.read([entry.credential])
+        assert record.value == ticket
+        assert 590 < record.ttl_s <= 600
+        assert record.ask_in_s <= record.ttl_s / 2
+
+
+@pytest.mark.parametrize(("kept", "operation"), [("unsaved", "restore"), ("untold", "fail")])
+async def test_what_is_told_late_goes_in_slices_and_one_that_fails_costs_none_before_it(kept, operation):
+    fleet = Fleet(["token"] * 1001, overlap="grace", apart_s=0, tickets=False)
+    store, sizes = FaultyStore(fleet.clock), []
+    tokens = fleet.manager(store=store)
+    keeper, at, say = tokens._keeper, fleet.clock.moment(), getattr(store, operation)
+    for n in range(1001):
+        entry = tokens.entry(f"account{n}", "access_token")
+        entry.adopt(Record(entry.credential, 7, f"value{n}", ttl_s=7000, ask_in_s=3600), at)
+        if kept == "unsaved":
+            keeper.unsaved.add(entry)
+        else:
+            keeper.untold[entry] = Untold().with_loss(at.now)
+
+    async def watched(told):
+        sizes.append(len(told))
+        store.faults = {operation: "away"} if len(sizes) == 2 else {}
+        return await say(told)
+
+    setattr(store, operation, watched)
+    with pytest.raises(StoreError):
+        await keeper.save()
+    assert (sizes, len(getattr(keeper, kept))) == ([500, 500], 501)
+    await keeper.save()
+    assert (sizes, keeper.behind) == ([500, 500, 500, 1], False)
+
+
+async def test_an_emptied_store_s_error_is_taken_over_by_who_held_a_value_that_has_ended(world, store):
+    async with world.manager(world.account("alpha"), store=store) as tokens:
+        await tokens.access_token("alpha")
+        world.sandbox.away()
+        await anyio.sleep(7300)
+        store.inner.wipe()
+        world.sandbox.heal()
+        world.sandbox.fail("errcode", errcode=40164, path="/cgi-bin/stable_token", times=None)
+        await anyio.sleep(400)
+        claims = store.calls["claim"]
+        for _ in range(50):
+            with pytest.raises(UpstreamRefused) as caught:
+                await tokens.access_token("alpha")
+            assert caught.value.errcode == 40164
+        assert store.calls["claim"] == claims
+        assert tokens.statistics().credentials[0].retry_in > 0
+
+
+async def test_an_emptied_store_s_error_says_nothing_of_a_value_that_is_good(world, store):
+    tokens = world.manager(store=store)
+    await tokens.access_token("alpha")
+    entry = tokens.entry("alpha", "access_token")
+    failed = Record(entry.credential, error=LastError("transient", "no"), wait_s=60)
+    assert not entry.adopt(failed, world.clock.moment())
+    assert entry.error is None

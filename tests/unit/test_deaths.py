@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from wxtoken_asgi import deaths
@@ -10,7 +12,7 @@ from wxtoken_asgi.errcodes import ErrorClass
 from wxtoken_asgi.policy import OVERLAP_TRUST_S, ClassicPolicy, StablePolicy, TicketPolicy, heal_after
 from wxtoken_asgi.records import Account, Credential
 from wxtoken_asgi.sources import Answer, RefusedError
-from wxtoken_asgi.stores.contract import Record, Spending
+from wxtoken_asgi.stores.contract import LastError, Record, Spending
 
 KEY = Credential("n", "https://api.weixin.qq.com", "wx01", "token", "access_token")
 ACCOUNT = Account("alpha", "wx01", "s3cret-appsecret-000000000000")
@@ -71,6 +73,16 @@ def test_a_refusal_tells_of_a_secret_that_was_reset_and_of_nothing_else(errcode,
     refusal = RefusedError(errcode, ErrorClass.PERMANENT, "no")
     refusal.found = found
     assert deaths.cause_of_refusal(record(ttl_s), refusal) is cause
+
+
+@pytest.mark.parametrize(("errcode", "told"), [(40125, True), (40001, True), (40164, False), (None, False)])
+def test_what_died_with_its_secret_is_told_until_there_is_another_value_and_not_again(errcode, told):
+    held = replace(record(), error=LastError("permanent", "no", errcode))
+    refusal = RefusedError(40125, ErrorClass.PERMANENT, "no")
+    refusal.found = 40001
+    assert deaths.cause_of_refusal(held, refusal) is (None if told else Cause.SECRET_RESET)
+    for policy, said in ((OLD, answer(found=40001)), (STABLE, answer())):
+        assert deaths.cause_of(held, said, policy) is (None if told else Cause.OUTSIDE_FETCH)
 
 
 SPENT = (

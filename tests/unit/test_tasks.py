@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import sys
@@ -12,6 +13,8 @@ import anyio
 
 from wxtoken_asgi import tasks as module
 from wxtoken_asgi.tasks import Tasks
+
+from support.eager import EAGERLY
 
 WHO = ContextVar("WHO", default="nobody")
 
@@ -85,3 +88,19 @@ def test_without_trio_everything_runs_on_asyncio(monkeypatch):
 def test_trio_half_imported_by_another_thread_is_not_running(monkeypatch):
     monkeypatch.setitem(sys.modules, "trio", types.ModuleType("trio"))
     assert not module._in_trio()
+
+
+def test_a_task_begins_after_its_starter_has_gone_on_whatever_the_loop_s_task_factory():
+    seen = []
+
+    async def work():
+        seen.append("work")
+
+    async def main():
+        asyncio.get_running_loop().set_task_factory(EAGERLY)
+        Tasks().start(work, name="work")
+        seen.append("starter")
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert seen == ["starter", "work"]

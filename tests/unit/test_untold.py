@@ -6,7 +6,7 @@ import pytest
 
 from wxtoken_asgi.records import Credential
 from wxtoken_asgi.stores.contract import Commit, Cut, Fail
-from wxtoken_asgi.untold import Untold, aged
+from wxtoken_asgi.untold import Untold, aged, aged_fail
 
 KEY = Credential("default", "https://api.weixin.qq.com", "wx1", "token", "access_token")
 COMMIT = Commit(KEY, 7, "value", ttl_s=7000, ask_in_s=3600, refused=Cut(265, 0))
@@ -51,3 +51,12 @@ def test_a_value_brought_later_lets_nobody_forget_a_lost_call():
 def test_a_commit_without_a_doubt_stays_without():
     plain = Commit(KEY, 7, "value", ttl_s=7000, ask_in_s=3600)
     assert aged(plain, 10) == Commit(KEY, 7, "value", ttl_s=6990, ask_in_s=3590)
+
+
+def test_a_failure_that_is_said_later_waits_and_trusts_the_less():
+    told = aged_fail(Fail(KEY, 7, wait_s=60, cut=Cut(270, 0), refused=Cut(265, 0), refund=("calls",)), 10)
+    assert told == Fail(KEY, 7, wait_s=50, cut=Cut(260, -10), refused=Cut(265, 0), refund=("calls",))
+
+
+def test_a_failure_without_a_doubt_stays_without_and_nobody_waits_less_than_not_at_all():
+    assert aged_fail(Fail(KEY, 7, wait_s=2), 10) == Fail(KEY, 7, wait_s=0)
