@@ -373,6 +373,47 @@ async def test_a_refused_secret_is_looked_for_in_its_file_at_once(place, sandbox
         assert sandbox.accepts(await tokens.refresh("alpha"))
 
 
+@pytest.mark.parametrize("polls", [True, False])
+async def test_with_watch_every_0_a_refused_secret_is_no_reason_to_look(place, sandbox, polls):
+    """Of several workers one alone would have what the others have not."""
+    write(place, "", "watch_every = 0")
+    live = LiveConfig(lambda files: load(path(place), environ={}, files=files), polls=polls)
+    tokens = live.manager(transport=httpx.ASGITransport(sandbox))
+    looks = []
+    live.look = lambda: looks.append(1)
+    async with tokens:
+        await tokens.access_token("alpha")
+        await anyio.sleep(0.1)
+        sandbox.reset_secret(APPID, NEW)
+        rewrite(place)
+        with pytest.raises(UpstreamRefused):
+            await tokens.refresh("alpha")
+        await anyio.sleep(0.3)
+        assert live.config.accounts[0].secret == SECRET
+        await live.reload()
+        await anyio.sleep(0.1)
+        assert looks == []
+        assert sandbox.accepts(await tokens.refresh("alpha"))
+
+
+async def test_looking_begins_and_ends_with_a_reload_that_says_so(place, sandbox):
+    write(place, "", "watch_every = 0")
+    live, service = build(place, sandbox)
+    looks = []
+    original = live.look
+    live.look = lambda: looks.append(1) or original()
+    async with service.tokens:
+        write(place, "", "watch_every = 0.1")
+        await live.reload()
+        await until(lambda: len(looks) >= 3)
+        write(place, "", "watch_every = 0")
+        await until(lambda: not live.config.watch_every)
+        await anyio.sleep(0.1)
+        before = len(looks)
+        await anyio.sleep(0.3)
+        assert len(looks) == before
+
+
 async def test_the_program_of_the_page_follows_its_file(place, monkeypatch):
     page = Path(__file__).parents[2] / "docs" / "configuration.md"
     [program] = [

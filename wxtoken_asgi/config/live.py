@@ -38,7 +38,7 @@ class LiveConfig:
         check: refuses what would not work here.
         last: what is in force if the files are wrong now.
         polls: look at the files every `watch_every` seconds; else only when WeChat refuses an account's
-            configuration.
+            configuration. With `watch_every = 0` they are not looked at at all.
 
     Raises:
         ConfigError: the files are wrong, and there is no `last`.
@@ -155,6 +155,8 @@ class LiveConfig:
                     await self._nudge.wait()
             finally:  # the next one may run in another event loop
                 self._nudge, self._soon = None, False
+            if not self.config.watch_every:  # one worker that looks by itself would leave the others behind
+                continue
             if await anyio.to_thread.run_sync(self.look, abandon_on_cancel=True):
                 await self.try_reload()
 
@@ -164,7 +166,7 @@ class LiveConfig:
         tokens.refused.append(self._look_soon)
 
     def _look_soon(self) -> None:
-        """Look now: if WeChat has refused a secret, perhaps the new one is in its file already."""
+        """Look now, if at all: if WeChat has refused a secret, perhaps the new one is in its file."""
         self._soon = True
         if self._nudge is not None:
             self._nudge.set()
