@@ -184,6 +184,37 @@ def test_what_needs_a_restart_is_named_and_stays_and_the_rest_changes(place, cap
     assert line == "the configuration: prefix, store, port will change at the next restart"
 
 
+@pytest.mark.parametrize("polls", [True, False])
+def test_of_several_workers_the_parent_alone_looks_ahead_and_tells_of_it(place, caplog, polls):
+    tried = []
+    live = LiveConfig(
+        lambda files: load(path(place), environ={}, files=files), ahead=tried.append, polls=polls
+    )
+    live.read()
+    assert tried == []
+    write(place, "", "port = 1")
+    live.read()
+    assert [config.port for config in tried] == [1] * polls
+    assert caplog.messages == ["the configuration: port will change at the next restart"] * polls
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('hooks = "nope:x"', "hooks: there is no module 'nope'"),
+        ('hooks = "ahead_broken:x"', "hooks: ahead_broken:x cannot be imported: ZeroDivisionError"),
+        ('store = "foo://bar"', "store: 'foo' is no store"),
+    ],
+)
+def test_a_program_s_next_start_is_looked_ahead_to(place, monkeypatch, line, message):
+    monkeypatch.syspath_prepend(place)
+    (place / "ahead_broken.py").write_text("1 / 0")
+    live = follow(path(place), environ={})
+    write(place, "", line)
+    with pytest.raises(ConfigError, match=message):
+        live.read()
+
+
 def test_all_that_takes_effect_at_once_is_a_setting():
     assert set(Config.__slots__) >= LIVE
 

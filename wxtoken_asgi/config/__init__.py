@@ -97,7 +97,7 @@ class Config:
             "fetches": self.fetches,
             "ask_every": self.ask_every,
             "probe_every": self.probe_every,
-            **self._hooks(),
+            **self.hook_functions(),
         }
         # The manager wants to know whether a store was written out.
         if self.store is not None:
@@ -127,7 +127,12 @@ class Config:
             options["tokens"] = self.manager()
         return WxTokenMiddleware(app, **(options | more))
 
-    def _hooks(self) -> dict[str, Any]:
+    def hook_functions(self) -> dict[str, Any]:
+        """The functions that `hooks` names, as options of a manager.
+
+        Raises:
+            ConfigError: there are none. What their module itself raises passes.
+        """
         if self.hooks is None:
             return {}
         holder = import_object("hooks", self.hooks)
