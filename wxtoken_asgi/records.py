@@ -61,7 +61,11 @@ class Account:
         self._check(
             "appid", _is_text(self.appid) and _APPID.fullmatch(self.appid), "letters, digits, '_' and '-'"
         )
-        self._check("secret", _is_text(self.secret) and _is_word(self.secret), "the AppSecret, in ASCII")
+        self._check(
+            "secret",
+            _is_text(self.secret) and _is_word(self.secret),
+            "the AppSecret: ASCII, without blanks or line ends",
+        )
         self._check("endpoint", _is_text(self.endpoint), "'stable' or 'token'")
         self._check("js_domains", all(map(_is_domain, self.js_domains)), "hosts such as www.example.com")
         self._check("daily_quota", _is_count(self.daily_quota), f"a whole number from 1 to {MOST_CALLS}")
