@@ -170,7 +170,7 @@ MODULES = {
         ('hooks = "ahead_leave:app"', "hooks or app: an import ends with SystemExit: no"),
         ('app = "ahead_silent:app"', "a start was tried with it in a process of its own, which hung or"),
         ('app = "ahead_hang:app"', "a start was tried with it in a process of its own, which hung or"),
-        ('store = "foo://not-to-be-shown"', "store: 'foo' is no store that this version knows"),
+        ('store = "foo://not-to-be-shown"', "wx.toml: store: 'foo' is no store that this version knows"),
         ('audit_log = "/nonexistent/x"', "audit_log: cannot write /nonexistent/x: No such file"),
     ],
 )

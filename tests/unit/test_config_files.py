@@ -193,3 +193,17 @@ def test_an_account_in_two_included_files_names_both(refused, folder):
     (folder / "a.toml").write_text("[accounts.alpha]")
     (folder / "b.toml").write_text("[accounts.alpha]")
     assert refused('include = ["[ab].toml"]') == "b.toml: account alpha: stands in a.toml already"
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "message"),
+    [
+        ("i1", "i2", "b.toml: account i2: appid is the one of account i1 already"),
+        ("shop", "Shop", "b.toml: account Shop: name differs from account shop in upper and lower case only"),
+        ("i1", "wx01", "b.toml: account wx01: appid is the one of account i1 already"),
+    ],
+)
+def test_of_two_accounts_that_cannot_live_together_the_file_is_named(refused, folder, one, two, message):
+    for name, account in (("a", one), ("b", two)):
+        (folder / f"{name}.toml").write_text(f'[accounts.{account}]\nappid = "wx01"\nsecret = "{SECRET}"')
+    assert refused('include = ["[ab].toml"]') == message

@@ -211,8 +211,9 @@ def test_a_program_s_next_start_is_looked_ahead_to(place, monkeypatch, line, mes
     (place / "ahead_broken.py").write_text("1 / 0")
     live = follow(path(place), environ={})
     write(place, "", line)
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as caught:
         live.read()
+    assert str(caught.value).startswith("hooks" if "hooks" in line else str(place / "wx.toml"))
 
 
 def test_all_that_takes_effect_at_once_is_a_setting():
@@ -384,7 +385,9 @@ async def test_what_is_wrong_is_said_once_and_the_configuration_before_stays(pla
     said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(said) == 2
     assert said[0].startswith(f"{place / 'wx.toml'}: no TOML: ")
-    assert said[1].startswith("account alpha: endpoint must be 'stable' or 'token', not 'wecom'")
+    assert said[1].startswith(
+        f"{place / 'wx.toml'}: account alpha: endpoint must be 'stable' or 'token', not 'wecom'"
+    )
     assert not any(secret in caplog.text for secret in (SECRET, NEW))
     assert "the configuration was reloaded: 1 accounts" in caplog.text
 

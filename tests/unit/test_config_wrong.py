@@ -368,7 +368,7 @@ def test_a_variable_that_fits_two_accounts_is_refused(refused):
 
 def test_accounts_that_cannot_live_together_are_refused(refused):
     text = f'{ALPHA}\n[accounts.beta]\nappid = "wx01"\nsecret = "{SECRET}"'
-    assert refused(text) == "account beta: appid is the one of account alpha already"
+    assert refused(text) == "wx.toml: account beta: appid is the one of account alpha already"
 
 
 def test_a_wrong_value_of_a_variable_is_not_blamed_on_the_file(refused):

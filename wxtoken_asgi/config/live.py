@@ -14,6 +14,7 @@ from anyio.lowlevel import EventLoopToken, current_token
 
 from wxtoken_asgi.config import Config, load
 from wxtoken_asgi.config.files import Files, State
+from wxtoken_asgi.config.places import naming
 from wxtoken_asgi.errors import ConfigError
 from wxtoken_asgi.manager import TokenManager
 from wxtoken_asgi.middleware import WxTokenMiddleware
@@ -25,7 +26,9 @@ SETTLE_S: Final = 1.0
 """Files that have not changed for so long are not being written to."""
 
 RULES: Final = ("trusted", "trusted_proxies", "hosts", "js_config_ticket", "js_config_open", "clients")
-LIVE: Final = frozenset({"accounts", "api_base", "proxy", "timeout", "watch_every", "notes", *RULES})
+LIVE: Final = frozenset(
+    {"accounts", "api_base", "proxy", "timeout", "watch_every", "notes", "places", *RULES}
+)
 """What takes effect without a restart."""
 
 _NO_FLAGS: Final[Mapping[str, object]] = MappingProxyType({})
@@ -102,7 +105,8 @@ class LiveConfig:
         async with self._alone():
             config = await anyio.to_thread.run_sync(self.read)
             if self._put is not None:
-                await self._put(config)
+                with naming(config.places):
+                    await self._put(config)
             self.config = config
         self._look_soon()  # by the pause that is in force now
         logger.info("the configuration was reloaded: %d accounts", len(config.accounts))
@@ -223,7 +227,8 @@ def _check_parts(config: Config) -> None:
         ConfigError: there is no such store, or the hooks cannot be had.
     """
     if config.store is not None:
-        open_store(config.store)
+        with naming(config.places):
+            open_store(config.store)
     try:
         config.hook_functions()
     except ConfigError:
