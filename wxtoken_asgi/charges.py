@@ -62,10 +62,13 @@ def ledger(entry: Entry) -> tuple[Budget, ...]:
     """What the store told last of each name."""
     spent = {spending.name: spending for spending in entry.spent}
     every = (_budget(name, limit, spent.get(name)) for name, limit in _limits(entry).items())
-    return tuple(budget for budget in every if budget.used or budget.limit or budget.name == CALLS)
+    always = PROBES if entry.kind.watches else CALLS
+    return tuple(budget for budget in every if budget.used or budget.limit or budget.name == always)
 
 
 def _limits(entry: Entry) -> dict[str, int | None]:
+    if entry.kind.watches:  # it fetches nothing
+        return {PROBES: None}
     budgets = entry.kind.budgets
     limits: dict[str, int | None] = {
         CALLS: entry.account.daily_quota if budgets.daily_quota else budgets.calls,

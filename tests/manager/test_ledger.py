@@ -78,6 +78,16 @@ async def test_probes_are_counted(world):
         assert counted == world.count("get_api_domain_ip") > 50
 
 
+async def test_a_probe_s_ledger_has_a_line_for_probes_and_no_other(world):
+    async with world.manager(world.account("beta"), probe_every=60) as tokens:
+        await tokens.access_token("beta")
+        assert used(tokens, "access_token_probe") == {"probes": 0}
+        await anyio.sleep(HOUR_S)
+        [probes] = ledger(tokens, "access_token_probe").values()
+        assert (probes.name, probes.limit, probes.next_in_s) == ("probes", None, 0)
+        assert probes.used > 50
+
+
 class Road(httpx.ASGITransport):
     """The way to WeChat, which may be closed."""
 
