@@ -139,6 +139,7 @@ def test_the_version_is_printed(capsys):
             'clients.dev = { keyless = true, networks = ["x"] }\n' + STABLE,
             "wx.toml: client dev: networks: 'x' is ",
         ),
+        (f"--host {'5ec5' * 8}..b --port 0", STABLE, "host and port: cannot listen on ***..b port 0: "),
         ("--host a..b --port 0", STABLE, "host and port: cannot listen on a..b port 0: "),
     ],
 )

@@ -177,6 +177,8 @@ def test_a_module_that_crashes_is_not_taken_for_a_missing_one(module, text, erro
 
 # the place of what only a manager or a middleware finds wrong
 
+SECRET = "5f4dcc3b5aa765d61d8327deb882cf99"
+
 
 @pytest.mark.parametrize(
     ("line", "more", "message"),
@@ -186,6 +188,10 @@ def test_a_module_that_crashes_is_not_taken_for_a_missing_one(module, text, erro
         ('endpoint = "token"', "", "b.toml: account b: endpoint 'token' needs store"),
         ("", 'trusted = ["nonsense"]', "wx.toml: trusted: 'nonsense' is no address or network"),
         ("", 'hosts = ["a:80"]', "wx.toml: hosts: 'a:80' must be without port"),
+        (f'endpoint = "{SECRET}"', "", "b.toml: account b: endpoint must be 'stable' or 'token', not '***'"),
+        (f'tickets = ["{SECRET}"]', "", "b.toml: account b: tickets: there is no ticket '***'"),
+        ("", f'store = "{SECRET}"', "wx.toml: store: '***' is no store"),
+        ("", f'hosts = ["{SECRET} "]', "wx.toml: hosts: '***' is no host name"),
         ("", 'store = "foo://x"', "wx.toml: store: 'foo' is no store"),
     ],
 )
