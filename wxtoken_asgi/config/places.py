@@ -21,7 +21,8 @@ def places_of(top: Entries, tables: Mapping[Section, Tables]) -> Places:
         top: the settings at the top.
         tables: the tables of each sort, with the environment's settings.
     """
-    places = {name: entry.origin for name, entry in top.items()}
+    # The variable is how `--store` is handed on too; who gave the flag would not know it.
+    places = {name: entry.origin for name, entry in top.items() if entry.origin != "WXTOKEN_STORE"}
     for section, found in tables.items():
         for name, table in found.items():
             label = section.label(name)
