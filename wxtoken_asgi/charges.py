@@ -14,6 +14,7 @@ RESERVED: Final = 48
 """So much of the daily quota is kept for what is due: a day's 24 fetches, and as many that fail."""
 
 CALLS: Final = "calls"
+UNRESERVED: Final = "unreserved"
 FORCED: Final = "forced"
 PROBES: Final = "probes"
 ASKED: Final = "asked"
@@ -26,12 +27,13 @@ class Budget:
     """One line of a credential's ledger, over 24 hours.
 
     Args:
-        name: `calls` of its endpoint, `forced` ones, `probes` (whether its value still works), `asked` (new
-            values that callers asked for), `blind` (those for which nobody named a dead value), `healed`
-            (values that this service itself found dead).
+        name: `calls` of its endpoint, and against what is `unreserved` of the daily quota: above it nothing
+            that is asked for is fetched; `forced` ones, `probes` (whether its value still works), `asked`
+            (new values that callers asked for), `blind` (those for which nobody named a dead value),
+            `healed` (values that this service itself found dead).
         used: how many were spent.
         limit: how many may be; None: no limit is known.
-        next_in_s: seconds until there is room again; 0: there is.
+        next_in_s: seconds until there is room again, of `unreserved` at the earliest; 0: there is.
     """
 
     name: str
@@ -61,14 +63,21 @@ def names(entry: Entry, flight: Flight) -> tuple[str, ...]:
 def ledger(entry: Entry) -> tuple[Budget, ...]:
     """What the store told last of each name."""
     spent = {spending.name: spending for spending in entry.spent}
+    if CALLS in spent:
+        spent[UNRESERVED] = spent[CALLS]
     every = (_budget(name, limit, spent.get(name)) for name, limit in _limits(entry).items())
-    return tuple(budget for budget in every if budget.used or budget.limit or budget.name == CALLS)
+    always = PROBES if entry.kind.watches else CALLS
+    return tuple(budget for budget in every if budget.used or budget.limit or budget.name == always)
 
 
 def _limits(entry: Entry) -> dict[str, int | None]:
+    if entry.kind.watches:  # it fetches nothing
+        return {PROBES: None}
     budgets = entry.kind.budgets
+    quota = entry.account.daily_quota
+    capped = {CALLS: quota, UNRESERVED: max(quota - RESERVED, 0)}
     limits: dict[str, int | None] = {
-        CALLS: entry.account.daily_quota if budgets.daily_quota else budgets.calls,
+        **(capped if budgets.daily_quota else {CALLS: budgets.calls}),
         PROBES: None,
         ASKED: budgets.asked,
         BLIND: budgets.asked // 2,

@@ -24,6 +24,9 @@ _LIKE_KEY: Final = re.compile(rf"{_MARKED.pattern}[\w.~+/=%-]+", re.IGNORECASE)
 HIDDEN: Final = f"{MARK}***"
 """What messages and logs show in its place."""
 
+_LIKE_SECRET: Final = re.compile(r"[0-9A-Fa-f]{32,}")
+"""An AppSecret is 32 hexadecimal digits."""
+
 _LINE: Final = re.compile(r"sha256:([0-9a-f]{64})(?: until (\S+))?")
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SHOWN: Final = 12
@@ -44,14 +47,21 @@ def is_marked(text: str) -> bool:
     return _MARKED.search(text) is not None
 
 
+def mask(text: str) -> str:
+    """A message about a setting without what may be an AppSecret, at whatever place it stood."""
+    return _LIKE_SECRET.sub("***", text)
+
+
 def shown(value: object) -> str:
-    """A wrong value on one short line; of one that may hold a key nothing is shown."""
+    """A wrong value on one short line; of one that may hold a key or an AppSecret nothing is shown."""
     try:
         text = repr(value)
     except Exception:  # noqa: BLE001 - whatever somebody's object does
         text = type(value).__name__
     if is_marked(text):
         return repr(HIDDEN)
+    if _LIKE_SECRET.search(text):
+        return "'***'"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from wxtoken_asgi.errors import ConfigError
 from wxtoken_asgi.forwarding import FORWARDING, Address, from_the_right, parse_address
+from wxtoken_asgi.keys import shown
 from wxtoken_asgi.networks import UNIX, Networks, words
 
 # Those that are good, not those that are bad: granian writes 1.0 as "1".
@@ -262,9 +263,9 @@ def _chain_refusal(
 def _host_entry(entry: str) -> str:
     match = _HOST.fullmatch(entry)
     if match is None:
-        raise ConfigError(f"hosts: {entry!r} is no host name (other scripts as xn--, IPv6 in brackets)")
+        raise ConfigError(f"hosts: {shown(entry)} is no host name (other scripts as xn--, IPv6 in brackets)")
     if match[2] is not None:
-        raise ConfigError(f"hosts: {entry!r} must be without port; write {match[1]!r}")
+        raise ConfigError(f"hosts: {shown(entry)} must be without port; write {shown(match[1])}")
     return _canonical(match[1])
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from wxtoken_asgi.errors import ConfigError
+from wxtoken_asgi.keys import shown
 
 DEFAULT_API_BASE = "https://api.weixin.qq.com"
 
@@ -55,12 +56,16 @@ class Account:
         for name in ("tickets", "js_domains"):
             object.__setattr__(self, name, self._words(name))
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or not self.name.strip("."):
-            msg = f"account {self.name!r}: name must be 1-64 letters, digits, '_', '-' or '.'"
+            msg = f"account {shown(self.name)}: name must be 1-64 letters, digits, '_', '-' or '.'"
             raise ConfigError(msg)
         self._check(
             "appid", _is_text(self.appid) and _APPID.fullmatch(self.appid), "letters, digits, '_' and '-'"
         )
-        self._check("secret", _is_text(self.secret) and _is_word(self.secret), "the AppSecret, in ASCII")
+        self._check(
+            "secret",
+            _is_text(self.secret) and _is_word(self.secret),
+            "the AppSecret: ASCII, without blanks or line ends",
+        )
         self._check("endpoint", _is_text(self.endpoint), "'stable' or 'token'")
         self._check("js_domains", all(map(_is_domain, self.js_domains)), "hosts such as www.example.com")
         self._check("daily_quota", _is_count(self.daily_quota), f"a whole number from 1 to {MOST_CALLS}")
@@ -75,15 +80,15 @@ class Account:
         value: object = getattr(self, name)
         if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):
             return tuple(value)
-        msg = f"account {self.name}: {name} must be a list of words, not {value!r}"
+        msg = f"account {self.name}: {name} must be a list of words, not {shown(value)}"
         raise ConfigError(msg)
 
     def _check(self, name: str, good: object, wanted: str) -> None:
         if good:
             return
-        value = repr(getattr(self, name))
-        shown = "" if name in {"secret", "proxy"} or "@" in value else f", not {value}"  # user:password@host
-        msg = f"account {self.name}: {name} must be {wanted}{shown}"
+        value = getattr(self, name)
+        hidden = name in {"secret", "proxy"} or "@" in repr(value)  # user:password@host
+        msg = f"account {self.name}: {name} must be {wanted}" + ("" if hidden else f", not {shown(value)}")
         raise ConfigError(msg)
 
     @property

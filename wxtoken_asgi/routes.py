@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from starlette.types import Receive, Scope, Send
 
 from wxtoken_asgi.errors import ConfigError
+from wxtoken_asgi.keys import shown
 
 Handler = Callable[[str, Scope, Receive, Send], Awaitable[None]]
 _PREFIX: Final = re.compile(r"(/[^/?#%\s]+)*")  # it is compared with paths that are decoded already
@@ -47,7 +48,7 @@ def checked_prefix(prefix: object) -> str:
         bare = prefix.removesuffix("/")
         if _PREFIX.fullmatch(bare):
             return bare
-    msg = f"prefix: it must be empty or a path such as '/wx', not {prefix!r}"
+    msg = f"prefix: it must be empty or a path such as '/wx', not {shown(prefix)}"
     raise ConfigError(msg)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from wxtoken_asgi import deaths
+from wxtoken_asgi.charges import CALLS
 from wxtoken_asgi.entries import Entry
 from wxtoken_asgi.errors import (
     BudgetSpent,
@@ -17,6 +18,8 @@ from wxtoken_asgi.errors import (
 from wxtoken_asgi.sources import RefusedError
 from wxtoken_asgi.stores.contract import LastError, Record, Spent
 
+_PART: Final = "the part of the daily quota of fetches that is not kept for what is due ({limit} of {quota})"
+
 HOPELESS: Final = frozenset({"permanent", "operator", "state", "quota"})
 """Classes of errors that asking again at once would not help."""
 
@@ -24,7 +27,7 @@ DAY_QUOTA: Final = 45009
 
 _BOUND_TO_CONFIGURATION: Final = HOPELESS - {"quota"}
 _BUDGETS: Final = {
-    "calls": "the daily quota of fetches ({quota}, of which {limit} may be spent on this)",
+    CALLS: "the daily quota of fetches ({quota})",
     "asked": "the budget of asked-for refreshes ({limit})",
     "healed": "the budget of values that are replaced because they were found dead ({limit})",
     "blind": "the budget of asked-for refreshes that name no dead token ({limit})",
@@ -68,7 +71,9 @@ def trouble(entry: Entry, error: LastError, retry_in: float) -> WxTokenError:
 def spent(entry: Entry, answer: Spent) -> BudgetSpent:
     """The error that callers get while a budget has no room."""
     limit = max(answer.charge.limit, 0)
-    what = _BUDGETS[answer.charge.name].format(limit=limit, quota=entry.account.daily_quota)
+    quota = entry.account.daily_quota
+    words = _PART if answer.charge.name == CALLS and limit < quota else _BUDGETS[answer.charge.name]
+    what = words.format(limit=limit, quota=quota)
     message = f"{entry}: {what} of 24 hours is used up{_because(entry)}"
     return BudgetSpent(message, account=entry.account.name, retry_in=answer.retry_in_s)
 

@@ -16,7 +16,7 @@ import logging
 import statistics
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import httpx
@@ -191,12 +191,24 @@ def _audits() -> list[Audit]:
     return [found for found in gc.get_objects() if isinstance(found, Audit)]
 
 
-def run() -> None:
+def at_least(least: int) -> Callable[[str], int]:
+    """The type of an argument that is a whole number, so many or more."""
+
+    def read(text: str) -> int:
+        if int(text) < least:
+            raise argparse.ArgumentTypeError(f"it must be {least} or more, not {text}")
+        return int(text)
+
+    read.__name__ = "whole number"
+    return read
+
+
+def run(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=int, default=120, help="of the day; the rest is reckoned")
-    parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--calls", type=int, default=20000)
-    options = parser.parse_args()
+    parser.add_argument("--minutes", type=at_least(1), default=120, help="of the day; the rest is reckoned")
+    parser.add_argument("--rounds", type=at_least(2), default=30, help="2 or more: quartiles are told")
+    parser.add_argument("--calls", type=at_least(1), default=20000)
+    options = parser.parse_args(argv)
     a_day(options.minutes)
     alone(options.rounds, options.calls)
     asyncio.run(through_the_middleware(options.rounds, options.calls))

@@ -156,6 +156,22 @@ def test_a_refused_secret_is_looked_for_at_once(center):
     assert service.end() == 0
 
 
+def test_with_watch_every_0_no_worker_reloads_by_itself_when_a_secret_is_refused(center):
+    """It would serve other accounts than its siblings from then on."""
+    service = center.start(workers=2)
+    center.include(center.news())
+    center.put_secret(center.reset_secret())
+    assert service.put("/token/shop").json()["errcode"] == 40125
+    time.sleep(1)
+    assert {fresh(service, "/token/news").status_code for _ in range(20)} == {404}
+    assert RELOADED not in service.err
+    service.signal(signal.SIGHUP)
+    center.says(RELOADED, 2)
+    assert {fresh(service, "/token/news").status_code for _ in range(20)} == {200}
+    assert service.put("/token/shop").status_code == 200
+    assert service.end() == 0
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_bad_reload_is_one_line_and_changes_nothing_even_when_a_worker_dies(center, workers):
     service = center.start(workers=workers)

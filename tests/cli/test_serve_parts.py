@@ -8,14 +8,18 @@ import os
 import pickle
 import signal
 import socket
+import sys
 import threading
 import time
 from functools import partial
+from multiprocessing import Pipe
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 from uvicorn.supervisors.multiprocess import SIGNALS
 
-from wxtoken_asgi.command import serve
+from wxtoken_asgi.command import serve, starting
 from wxtoken_asgi.command.doors import Doors
 from wxtoken_asgi.command.order import Order
 from wxtoken_asgi.config import Config
@@ -144,6 +148,85 @@ def test_the_supervisor_tells_its_workers_of_a_configuration_that_is_right_and_o
     config, narrow = supervisor.config.app.args
     assert [account.name for account in config.accounts] == ["beta"]
     assert narrow == supervisor.sockets[1].getsockname()[1]
+
+
+GOOD = '[accounts.alpha]\nappid = "wx01"\nsecret = "s"\n'
+MODULES = {
+    "ahead_crash": "raise RuntimeError('not with\\nthis')",
+    "ahead_leave": "import sys; sys.exit('no')",
+    "ahead_silent": "import os; os._exit(0)",
+    "ahead_hang": "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(99)",
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('hooks = "nope:x"', "hooks: there is no module 'nope' (looked for from "),
+        ('hooks = "os:path"', "hooks: os:path needs a function on_token, on_ticket or on_error"),
+        ('app = "nope.main:app"', "app: there is no module 'nope.main'"),
+        ('app = "os:name"', "app: os:name is no ASGI app: it cannot be called"),
+        ('app = "ahead_crash:app"', "hooks or app: an import ends with RuntimeError: not with this"),
+        ('hooks = "ahead_leave:app"', "hooks or app: an import ends with SystemExit: no"),
+        ('app = "ahead_silent:app"', "a start was tried with it in a process of its own, which hung or"),
+        ('app = "ahead_hang:app"', "a start was tried with it in a process of its own, which hung or"),
+        ('store = "foo://not-to-be-shown"', "wx.toml: store: 'foo' is no store that this version knows"),
+        ('audit_log = "/nonexistent/x"', "audit_log: cannot write /nonexistent/x: No such file"),
+    ],
+)
+def test_what_the_next_start_would_refuse_is_refused_now(supervisor, caplog, monkeypatch, line, message):
+    supervisor, told = supervisor
+    if line.startswith("store"):
+        supervisor._live._read = Order("wx.toml", {"workers": 2}).config
+    if "hang" in line:
+        monkeypatch.setattr(starting, "_PATIENCE_S", 3.0)
+        monkeypatch.setattr(starting, "_END_S", 0.2)
+    for name, text in MODULES.items():
+        Path(f"{name}.py").write_text(text)
+    Path("wx.toml").write_text(f'{line}\ntrusted = ["10.0.0.1"]\n{GOOD}')
+    before = supervisor._live.config
+    supervisor.handle_hup()
+    [said] = caplog.messages
+    assert said.startswith(message)
+    assert said.endswith("; the configuration before stays in force")
+    assert "not-to-be-shown" not in said
+    assert (told, supervisor._live.config) == ([], before)
+    assert not {"nope", *MODULES} & sys.modules.keys(), "nothing of it was imported here"
+
+
+def test_what_the_next_start_would_take_is_told_to_wait_for_it(supervisor, caplog, tmp_path, monkeypatch):
+    """The module is known here as it was, and the file is newer: the start will read the file."""
+    supervisor, told = supervisor
+    monkeypatch.setitem(sys.modules, "ahead_known", ModuleType("ahead_known"))
+    (tmp_path / "ahead_known.py").write_text("class hooks:\n    on_token = print\nasync def app(*_): ...\n")
+    (tmp_path / "wx.toml").write_text(f'hooks = "ahead_known:hooks"\napp = "ahead_known:app"\n{GOOD}')
+    supervisor.handle_hup()
+    assert caplog.messages == ["the configuration: hooks, app will change at the next restart"]
+    assert told == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({}, ""),
+        ({"app": "nope:app"}, "app: there is no module 'nope'"),
+        ({"app": "ahead_crash:app"}, "hooks or app: an import ends with RuntimeError"),
+    ],
+)
+def test_a_start_is_tried(tmp_path, settings, problem):
+    """As in the process of its own."""
+    (tmp_path / "ahead_crash.py").write_text(MODULES["ahead_crash"])
+    ours, theirs = Pipe(duplex=False)
+    config = Config(store="memory:", accounts=(Account("alpha", "wx01", "s"),), **settings)
+    try:
+        starting._try(config, theirs)
+        said = ours.recv()
+    finally:
+        logging.disable(logging.NOTSET)
+        ours.close()
+        theirs.close()
+    assert said.startswith(problem)
+    assert bool(said) == bool(problem)
 
 
 def test_the_supervisor_looks_at_the_files_on_behalf_of_its_workers(supervisor, monkeypatch, tmp_path):

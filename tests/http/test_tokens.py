@@ -352,7 +352,7 @@ async def test_the_daily_quota_caps_all_fetches(world, anyio_backend):
             statuses.append(answer.status_code)
             await anyio.sleep(NEW_S)
     assert statuses == [200, 200, 429, 429]
-    assert "daily quota of fetches (51, of which 3 may" in answer.json()["errmsg"]
+    assert "not kept for what is due (3 of 51)" in answer.json()["errmsg"]
     assert fetches(world, "beta") == 3
 
 

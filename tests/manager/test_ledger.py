@@ -36,7 +36,7 @@ async def test_each_endpoint_has_its_lines(world):
     ticket = {"calls": None, "asked": 50, "blind": 25, "healed": 50}
     assert lines == {
         ("alpha", "access_token"): {"calls": 500_000, "asked": 10, "blind": 5, "forced": 20},
-        ("beta", "access_token"): {"calls": 2000, "asked": 50, "blind": 25, "healed": 50},
+        ("beta", "access_token"): {"calls": 2000, "unreserved": 1952, "asked": 50, "blind": 25, "healed": 50},
         ("alpha", "jsapi_ticket"): ticket,
         ("beta", "jsapi_ticket"): ticket,
     }
@@ -68,7 +68,7 @@ async def test_asked_for_forced_and_tried_ones_are_counted_beside(world):
         normal = world.count("stable_token") - forced
     assert found["alpha"] == {"calls": normal, "probes": 1, "asked": 2, "blind": 1, "forced": forced}
     assert forced == 2
-    assert found["beta"] == {"calls": 3, "probes": 1, "asked": 2, "blind": 1, "healed": 0}
+    assert found["beta"] == {"calls": 3, "unreserved": 3, "probes": 1, "asked": 2, "blind": 1, "healed": 0}
 
 
 async def test_probes_are_counted(world):
@@ -76,6 +76,16 @@ async def test_probes_are_counted(world):
         await anyio.sleep(HOUR_S)
         counted = used(tokens, "access_token_probe")["probes"]
         assert counted == world.count("get_api_domain_ip") > 50
+
+
+async def test_a_probe_s_ledger_has_a_line_for_probes_and_no_other(world):
+    async with world.manager(world.account("beta"), probe_every=60) as tokens:
+        await tokens.access_token("beta")
+        assert used(tokens, "access_token_probe") == {"probes": 0}
+        await anyio.sleep(HOUR_S)
+        [probes] = ledger(tokens, "access_token_probe").values()
+        assert (probes.name, probes.limit, probes.next_in_s) == ("probes", None, 0)
+        assert probes.used > 50
 
 
 class Road(httpx.ASGITransport):
@@ -167,13 +177,38 @@ async def test_what_is_due_goes_on_when_every_asked_for_budget_is_spent(world):
             except BudgetSpent as error:
                 refused.append(str(error))
             await anyio.sleep(61)
-        assert "of which 12 may be spent on this" in refused[0]
+        assert (
+            "the part of the daily quota of fetches that is not kept for what is due (12 of 60)" in refused[0]
+        )
         before = used(tokens)["calls"]
         assert before <= 13
         for _ in range(8):
             await anyio.sleep(3 * HOUR_S)
             assert world.sandbox.accepts(await tokens.access_token("beta"))
         assert ledger(tokens)["calls"].used < 60
+
+
+async def test_the_ledger_shows_why_an_asked_for_refresh_is_refused_while_the_quota_has_room(world):
+    async with world.manager(world.account("beta", daily_quota=50)) as tokens:
+        await tokens.refresh("beta", dead=await tokens.access_token("beta"))
+        await anyio.sleep(61)
+        with pytest.raises(BudgetSpent) as caught:
+            await tokens.refresh("beta", dead=await tokens.access_token("beta"))
+        found = ledger(tokens)
+        [full] = [line for line in found.values() if line.next_in_s]
+        assert (full.name, full.used, full.limit) == ("unreserved", 2, 2)
+        assert full.next_in_s == pytest.approx(caught.value.retry_in, abs=130)
+        assert (found["calls"].used, found["calls"].limit) == (2, 50)
+        assert "the part of the daily quota of fetches that is not kept for what is due (2 of 50)" in str(
+            caught.value
+        )
+
+
+async def test_of_a_quota_that_is_all_reserved_nothing_is_unreserved(world):
+    async with world.manager(world.account("beta", daily_quota=40)) as tokens:
+        await tokens.access_token("beta")
+        full = ledger(tokens)["unreserved"]
+        assert (full.used, full.limit) == (1, 0)
 
 
 async def test_a_daily_quota_that_is_used_up_is_said_loudly_and_goes_on_as_soon_as_there_is_room(

@@ -16,6 +16,7 @@ from wxtoken_asgi.audit import Audit, request_id
 from wxtoken_asgi.callers import Caller
 from wxtoken_asgi.clock import Clock
 
+from benchmarks import audit as benchmark
 from support.virtual import VirtualClock, virtual_backend
 
 MINUTE = 1_790_000_040.0
@@ -592,3 +593,16 @@ def test_what_another_thread_adds_meanwhile_raises_nothing(audit, heard):
     next(folds)
     minute.reads[SHOP, "late", "access_token", "ok"] = iter([1])
     assert list(folds) == []
+
+
+# the benchmark
+
+
+@pytest.mark.parametrize(
+    ("flag", "number", "least"), [("--rounds", 1, 2), ("--minutes", 0, 1), ("--calls", 0, 1)]
+)
+def test_the_benchmark_refuses_numbers_of_which_it_can_tell_nothing(capsys, flag, number, least):
+    with pytest.raises(SystemExit) as caught:
+        benchmark.run([flag, str(number)])
+    assert caught.value.code == 2
+    assert f"argument {flag}: it must be {least} or more, not {number}" in capsys.readouterr().err

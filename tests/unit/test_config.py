@@ -103,6 +103,7 @@ def test_the_table_of_good_values_is_complete():
         "accounts",
         "clients",
         "notes",
+        "places",
     }
 
 

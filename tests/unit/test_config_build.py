@@ -8,7 +8,7 @@ import pytest
 
 from wxtoken_asgi import config as config_module
 from wxtoken_asgi.clients import Client
-from wxtoken_asgi.config import Config, import_object
+from wxtoken_asgi.config import Config, import_object, load
 from wxtoken_asgi.errors import ConfigError
 from wxtoken_asgi.records import Account
 
@@ -173,3 +173,45 @@ def test_a_module_that_crashes_is_not_taken_for_a_missing_one(module, text, erro
     module("crashing_module", text)
     with pytest.raises(error):
         import_object("app", "crashing_module:app")
+
+
+# the place of what only a manager or a middleware finds wrong
+
+SECRET = "5f4dcc3b5aa765d61d8327deb882cf99"
+
+
+@pytest.mark.parametrize(
+    ("line", "more", "message"),
+    [
+        ('endpoint = "old"', "", "b.toml: account b: endpoint must be 'stable' or 'token', not 'old'"),
+        ('tickets = ["no"]', "", "b.toml: account b: tickets: there is no ticket 'no'"),
+        ('endpoint = "token"', "", "b.toml: account b: endpoint 'token' needs store"),
+        ("", 'trusted = ["nonsense"]', "wx.toml: trusted: 'nonsense' is no address or network"),
+        ("", 'hosts = ["a:80"]', "wx.toml: hosts: 'a:80' must be without port"),
+        (f'endpoint = "{SECRET}"', "", "b.toml: account b: endpoint must be 'stable' or 'token', not '***'"),
+        (f'tickets = ["{SECRET}"]', "", "b.toml: account b: tickets: there is no ticket '***'"),
+        ("", f'store = "{SECRET}"', "wx.toml: store: '***' is no store"),
+        ("", f'hosts = ["{SECRET} "]', "wx.toml: hosts: '***' is no host name"),
+        ("", 'store = "foo://x"', "wx.toml: store: 'foo' is no store"),
+    ],
+)
+def test_what_the_service_finds_wrong_is_named_with_its_place(tmp_path, monkeypatch, line, more, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wx.toml").write_text(f'include = ["b.toml"]\n{more}')
+    (tmp_path / "b.toml").write_text(f'[accounts.b]\nappid = "wx02"\nsecret = "s"\n{line}')
+    config = load("wx.toml", environ={})
+    with pytest.raises(ConfigError) as caught:
+        config.middleware()
+    assert str(caught.value).startswith(message)
+
+
+def test_the_variable_is_the_place_of_what_it_sets(tmp_path):
+    (tmp_path / "wx.toml").write_text('[accounts.b]\nappid = "wx02"\nsecret = "s"\n')
+    config = load(str(tmp_path / "wx.toml"), environ={"WXTOKEN_ACCOUNTS__B__ENDPOINT": "old"})
+    with pytest.raises(ConfigError, match=r"^WXTOKEN_ACCOUNTS__B__ENDPOINT: account b: endpoint must be"):
+        config.manager()
+
+
+def test_what_is_given_past_the_configuration_has_no_place():
+    with pytest.raises(ConfigError, match=r"^namespace must be"):
+        Config(accounts=(Account("a", "wx01", "s"),)).manager(namespace="")

@@ -68,7 +68,9 @@ def test_one_newline_at_a_secret_file_s_end_is_dropped(read, folder, content, se
 def test_a_second_newline_stays_and_is_refused(refused, folder):
     (folder / "alpha.secret").write_bytes(SECRET.encode() + b"\n\n")
     message = refused('[accounts.alpha]\nappid = "wx01"\nsecret_file = "alpha.secret"')
-    assert message == "wx.toml: account alpha: secret must be the AppSecret, in ASCII"
+    assert (
+        message == "wx.toml: account alpha: secret must be the AppSecret: ASCII, without blanks or line ends"
+    )
 
 
 def test_a_secret_comes_from_the_variable_that_secret_env_names(read):
@@ -115,14 +117,14 @@ def test_the_store_may_stand_in_a_file_or_a_variable(read, folder):
         (f'secret_env = "{SECRET}"', "secret_env: the environment variable named there is not set"),
         ('secret_env = "EMPTY"', "secret_env: nothing stands there"),
         ('secret_env = ""', "secret_env must be something, not empty, on one line"),
-        ('secret_env = "SPACED"', "secret must be the AppSecret, in ASCII"),
+        ('secret_env = "SPACED"', "secret must be the AppSecret: ASCII, without blanks or line ends"),
         ('secret_file = "nope"', "secret_file: 'nope' cannot be read: No such file or directory"),
         (f'secret_file = "{SECRET}"', "secret_file: named there cannot be read: No such file or directory"),
         ('secret_file = "."', "secret_file: '.' cannot be read: Is a directory"),
         ('secret_file = "binary"', "secret_file: 'binary' cannot be read: it is no UTF-8 text"),
         ('secret_file = "empty"', "secret_file: nothing stands there"),
         ('secret_file = "a\\u0000b"', "secret_file must be something, not empty, on one line"),
-        ('secret = ""', "secret must be the AppSecret, in ASCII"),
+        ('secret = ""', "secret must be the AppSecret: ASCII, without blanks or line ends"),
         ("", "secret, secret_env or secret_file is missing"),
     ],
 )
@@ -191,3 +193,17 @@ def test_an_account_in_two_included_files_names_both(refused, folder):
     (folder / "a.toml").write_text("[accounts.alpha]")
     (folder / "b.toml").write_text("[accounts.alpha]")
     assert refused('include = ["[ab].toml"]') == "b.toml: account alpha: stands in a.toml already"
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "message"),
+    [
+        ("i1", "i2", "b.toml: account i2: appid is the one of account i1 already"),
+        ("shop", "Shop", "b.toml: account Shop: name differs from account shop in upper and lower case only"),
+        ("i1", "wx01", "b.toml: account wx01: appid is the one of account i1 already"),
+    ],
+)
+def test_of_two_accounts_that_cannot_live_together_the_file_is_named(refused, folder, one, two, message):
+    for name, account in (("a", one), ("b", two)):
+        (folder / f"{name}.toml").write_text(f'[accounts.{account}]\nappid = "wx01"\nsecret = "{SECRET}"')
+    assert refused('include = ["[ab].toml"]') == message

@@ -184,6 +184,38 @@ def test_what_needs_a_restart_is_named_and_stays_and_the_rest_changes(place, cap
     assert line == "the configuration: prefix, store, port will change at the next restart"
 
 
+@pytest.mark.parametrize("polls", [True, False])
+def test_of_several_workers_the_parent_alone_looks_ahead_and_tells_of_it(place, caplog, polls):
+    tried = []
+    live = LiveConfig(
+        lambda files: load(path(place), environ={}, files=files), ahead=tried.append, polls=polls
+    )
+    live.read()
+    assert tried == []
+    write(place, "", "port = 1")
+    live.read()
+    assert [config.port for config in tried] == [1] * polls
+    assert caplog.messages == ["the configuration: port will change at the next restart"] * polls
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('hooks = "nope:x"', "hooks: there is no module 'nope'"),
+        ('hooks = "ahead_broken:x"', "hooks: ahead_broken:x cannot be imported: ZeroDivisionError"),
+        ('store = "foo://bar"', "store: 'foo' is no store"),
+    ],
+)
+def test_a_program_s_next_start_is_looked_ahead_to(place, monkeypatch, line, message):
+    monkeypatch.syspath_prepend(place)
+    (place / "ahead_broken.py").write_text("1 / 0")
+    live = follow(path(place), environ={})
+    write(place, "", line)
+    with pytest.raises(ConfigError, match=message) as caught:
+        live.read()
+    assert str(caught.value).startswith("hooks" if "hooks" in line else str(place / "wx.toml"))
+
+
 def test_all_that_takes_effect_at_once_is_a_setting():
     assert set(Config.__slots__) >= LIVE
 
@@ -353,7 +385,9 @@ async def test_what_is_wrong_is_said_once_and_the_configuration_before_stays(pla
     said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(said) == 2
     assert said[0].startswith(f"{place / 'wx.toml'}: no TOML: ")
-    assert said[1].startswith("account alpha: endpoint must be 'stable' or 'token', not 'wecom'")
+    assert said[1].startswith(
+        f"{place / 'wx.toml'}: account alpha: endpoint must be 'stable' or 'token', not 'wecom'"
+    )
     assert not any(secret in caplog.text for secret in (SECRET, NEW))
     assert "the configuration was reloaded: 1 accounts" in caplog.text
 
@@ -371,6 +405,47 @@ async def test_a_refused_secret_is_looked_for_in_its_file_at_once(place, sandbox
         live._look_soon()  # those that come meanwhile are one
         await until(lambda: live.config.accounts[0].secret == NEW)
         assert sandbox.accepts(await tokens.refresh("alpha"))
+
+
+@pytest.mark.parametrize("polls", [True, False])
+async def test_with_watch_every_0_a_refused_secret_is_no_reason_to_look(place, sandbox, polls):
+    """Of several workers one alone would have what the others have not."""
+    write(place, "", "watch_every = 0")
+    live = LiveConfig(lambda files: load(path(place), environ={}, files=files), polls=polls)
+    tokens = live.manager(transport=httpx.ASGITransport(sandbox))
+    looks = []
+    live.look = lambda: looks.append(1)
+    async with tokens:
+        await tokens.access_token("alpha")
+        await anyio.sleep(0.1)
+        sandbox.reset_secret(APPID, NEW)
+        rewrite(place)
+        with pytest.raises(UpstreamRefused):
+            await tokens.refresh("alpha")
+        await anyio.sleep(0.3)
+        assert live.config.accounts[0].secret == SECRET
+        await live.reload()
+        await anyio.sleep(0.1)
+        assert looks == []
+        assert sandbox.accepts(await tokens.refresh("alpha"))
+
+
+async def test_looking_begins_and_ends_with_a_reload_that_says_so(place, sandbox):
+    write(place, "", "watch_every = 0")
+    live, service = build(place, sandbox)
+    looks = []
+    original = live.look
+    live.look = lambda: looks.append(1) or original()
+    async with service.tokens:
+        write(place, "", "watch_every = 0.1")
+        await live.reload()
+        await until(lambda: len(looks) >= 3)
+        write(place, "", "watch_every = 0")
+        await until(lambda: not live.config.watch_every)
+        await anyio.sleep(0.1)
+        before = len(looks)
+        await anyio.sleep(0.3)
+        assert len(looks) == before
 
 
 async def test_the_program_of_the_page_follows_its_file(place, monkeypatch):

@@ -8,8 +8,9 @@ import pytest
 
 from wxtoken_asgi import ConfigError
 from wxtoken_asgi.clients import RIGHTS, Client, trusted_client
-from wxtoken_asgi.keys import MARK, Key, digest_of, hide, new_key, sent_key, shown
+from wxtoken_asgi.keys import MARK, Key, digest_of, hide, mask, new_key, sent_key, shown
 from wxtoken_asgi.networks import Networks
+from wxtoken_asgi.peers import Peers
 
 SLIP = "wxk_not-to-be-shown"
 LINE = "sha256:" + "ab" * 32
@@ -149,6 +150,18 @@ def test_a_client_without_keys_is_another_than_one_whose_keys_are_all_revoked():
 def test_of_a_value_with_a_key_in_it_nothing_is_shown(text):
     assert shown(text) == shown([text]) == "'wxk_***'"
     assert "not-to-be-shown" not in hide(f"see {text}, and {text}").lower()
+
+
+@pytest.mark.parametrize("text", ["5ec5" * 8, f"x {'5EC5' * 8} y", f"{'0' * 70}"])
+def test_of_a_value_that_may_be_an_appsecret_nothing_is_shown(text):
+    assert shown(text) == shown([text]) == "'***'"
+    with pytest.raises(ConfigError, match=r"^hosts: '\*\*\*' is no host name"):
+        Peers(hosts=[f"{text} "])
+
+
+def test_what_is_shorter_than_an_appsecret_is_shown():
+    assert shown("5ec5" * 7 + "5ec") == f"'{'5ec5' * 7}5ec'"
+    assert mask(f"a {'5ec5' * 9}: b") == "a ***: b"
 
 
 def test_a_value_without_a_key_is_shown_as_far_as_a_line_has_room():

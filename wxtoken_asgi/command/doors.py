@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from wxtoken_asgi.config import Config
 from wxtoken_asgi.errors import ConfigError
+from wxtoken_asgi.keys import mask
 from wxtoken_asgi.middleware import WxTokenMiddleware
 
 _BACKLOG: Final = 2048
@@ -62,7 +63,7 @@ def listen(host: str, port: int, settings: str = "host and port") -> socket.sock
             sock.listen(_BACKLOG)
         except (OSError, UnicodeError) as problem:
             reason = problem.strerror if isinstance(problem, OSError) else "that is no host name"
-            msg = f"{settings}: cannot listen on {host} port {port}: {reason}"
+            msg = f"{settings}: cannot listen on {mask(host)} port {port}: {reason}"
             raise ConfigError(msg) from None
         stack.pop_all()
     return sock

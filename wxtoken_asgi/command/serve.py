@@ -24,7 +24,8 @@ from wxtoken_asgi.command.doors import Doors, address_of, described, listen, lis
 from wxtoken_asgi.command.hangup import let_through, pass_on, reload_at, waiting
 from wxtoken_asgi.command.order import Order, warnings
 from wxtoken_asgi.command.serverlog import SANDBOX_THREAD, log_config, try_audit
-from wxtoken_asgi.config import Config, import_object
+from wxtoken_asgi.command.starting import build, try_start
+from wxtoken_asgi.config import Config
 from wxtoken_asgi.config.live import LiveConfig, tell
 from wxtoken_asgi.errors import ConfigError
 from wxtoken_asgi.manager import TokenManager
@@ -32,7 +33,7 @@ from wxtoken_asgi.middleware import WxTokenMiddleware
 from wxtoken_asgi.sandbox import demo
 
 # The command line finds all of the server here.
-__all__ = ["address_of", "listen", "listen_all", "try_audit"]
+__all__ = ["address_of", "build", "listen", "listen_all", "try_audit"]
 
 _GRACE_S: Final = 20
 _SANDBOX_GRACE_S: Final = 1
@@ -45,23 +46,6 @@ _log = logging.getLogger("wxtoken_asgi")
 # What is served
 
 
-def build(config: Config | LiveConfig) -> WxTokenMiddleware:
-    """Build the app as it is served.
-
-    Args:
-        config: what it is built of; of a live one, what is built follows it.
-
-    Raises:
-        ConfigError: an option is wrong, or the app to wrap cannot be imported.
-    """
-    name = (config.config if isinstance(config, LiveConfig) else config).app
-    inner = None if name is None else import_object("app", name)
-    if inner is not None and not callable(inner):
-        msg = f"app: {name} is no ASGI app: it cannot be called"
-        raise ConfigError(msg)
-    return config.middleware(inner)
-
-
 def create_app(last: Config | None = None, narrow: int | None = None) -> WxTokenMiddleware | Doors:
     """The factory that each worker calls: it reads the configuration again.
 
@@ -70,7 +54,9 @@ def create_app(last: Config | None = None, narrow: int | None = None) -> WxToken
         narrow: the port on which js-config alone is answered, if there is one.
     """
     try:
-        live = LiveConfig(Order.handed_down().config, check=warnings, last=last, polls=_alone(last))
+        live = LiveConfig(
+            Order.handed_down().config, check=warnings, ahead=try_start, last=last, polls=_alone(last)
+        )
         app = build(live)
     except ConfigError as problem:
         _log.error("%s", problem)
@@ -97,7 +83,7 @@ def in_parent(order: Order) -> LiveConfig:
         warnings(config)
         config.middleware()
 
-    return LiveConfig(order.config, check=check)
+    return LiveConfig(order.config, check=check, ahead=try_start)
 
 
 def _drain_on_signal(tokens: TokenManager) -> None:

@@ -25,6 +25,7 @@ from wxtoken_asgi.config.layers import (
     read_flags,
     read_variables,
 )
+from wxtoken_asgi.config.places import Places, naming, places_of
 from wxtoken_asgi.config.sections import ACCOUNTS, CLIENTS, HEAD
 from wxtoken_asgi.errors import ConfigError
 from wxtoken_asgi.manager import TokenManager
@@ -49,6 +50,7 @@ class Config:
         accounts: the accounts, with their secrets read and their defaults filled in.
         clients: the clients, with the lines of their keys.
         notes: what is odd but not wrong, in lines for a log.
+        places: where settings stand, for messages of those who are built of them.
     """
 
     prefix: str = ""
@@ -77,6 +79,7 @@ class Config:
     accounts: tuple[Account, ...] = ()
     clients: tuple[Client, ...] = ()
     notes: tuple[str, ...] = ()
+    places: Places = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def shares_store(self) -> bool:
@@ -97,12 +100,13 @@ class Config:
             "fetches": self.fetches,
             "ask_every": self.ask_every,
             "probe_every": self.probe_every,
-            **self._hooks(),
+            **self.hook_functions(),
         }
         # The manager wants to know whether a store was written out.
         if self.store is not None:
             options["store"] = self.store
-        return TokenManager(self.accounts, **(options | more))
+        with naming(self.places):
+            return TokenManager(self.accounts, **(options | more))
 
     def middleware(self, app: Any = None, **more: Any) -> WxTokenMiddleware:
         """Build the middleware around an app, or alone.
@@ -125,9 +129,15 @@ class Config:
         }
         if "tokens" not in more:
             options["tokens"] = self.manager()
-        return WxTokenMiddleware(app, **(options | more))
+        with naming(self.places):
+            return WxTokenMiddleware(app, **(options | more))
 
-    def _hooks(self) -> dict[str, Any]:
+    def hook_functions(self) -> dict[str, Any]:
+        """The functions that `hooks` names, as options of a manager.
+
+        Raises:
+            ConfigError: there are none. What their module itself raises passes.
+        """
         if self.hooks is None:
             return {}
         holder = import_object("hooks", self.hooks)
@@ -177,12 +187,16 @@ def _load(
         section: with_variables(section, found, environ, folder)
         for section, found in include(file, top, files).items()
     }
+    places = places_of(top, tables)
     entries = [table.entries for found in tables.values() for table in found.values()]
     check_variables(environ, named(top, *entries))
-    accounts = build_accounts(tables[ACCOUNTS], top, environ, files)
+    with naming(places):  # of two accounts that cannot live together
+        accounts = build_accounts(tables[ACCOUNTS], top, environ, files)
     clients = build_clients(tables[CLIENTS], accounts, environ, files)
     values = _values(resolve(top, HEAD, environ, files))
-    return Config(**values, accounts=tuple(accounts), clients=clients, notes=tuple(files.notes))
+    return Config(
+        **values, accounts=tuple(accounts), clients=clients, notes=tuple(files.notes), places=places
+    )
 
 
 def _values(top: Entries) -> dict[str, Any]:

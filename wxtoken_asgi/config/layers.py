@@ -15,7 +15,7 @@ from wxtoken_asgi.config.sections import HEAD, NAMED, Section, misplaced
 from wxtoken_asgi.config.settings import TOP
 from wxtoken_asgi.config.shapes import Setting
 from wxtoken_asgi.errors import ConfigError
-from wxtoken_asgi.keys import hide, shown
+from wxtoken_asgi.keys import hide, mask, shown
 from wxtoken_asgi.spelling import closest
 
 PREFIX: Final = "WXTOKEN_"
@@ -66,9 +66,10 @@ class Layer:
 def complaint(origin: str, message: str, owner: str = "") -> ConfigError:
     """The one line that names where the value stands, the account or client, and the setting.
 
-    A key at a wrong place, be it as a name, is not in it.
+    A key or an AppSecret at a wrong place, be it as a name, is not in it.
     """
-    return ConfigError(hide(f"{origin}: {owner}: {message}" if owner else f"{origin}: {message}"))
+    said = mask(f"{owner}: {message}" if owner else message)
+    return ConfigError(hide(f"{origin}: {said}"))
 
 
 def read_file(path: Path, files: Files, *, included: bool = False) -> Layer:
@@ -233,7 +234,7 @@ def check_variables(environ: Mapping[str, str], named: Collection[str]) -> None:
     for variable in sorted(environ):
         if not variable.startswith(PREFIX) or variable.startswith(read) or variable in known:
             continue
-        msg = hide(f"{variable} is no setting{_variable_hint(variable)}")
+        msg = hide(mask(f"{variable} is no setting{_variable_hint(variable)}"))
         raise ConfigError(msg)
 
 

@@ -14,9 +14,11 @@ from anyio.lowlevel import EventLoopToken, current_token
 
 from wxtoken_asgi.config import Config, load
 from wxtoken_asgi.config.files import Files, State
+from wxtoken_asgi.config.places import naming
 from wxtoken_asgi.errors import ConfigError
 from wxtoken_asgi.manager import TokenManager
 from wxtoken_asgi.middleware import WxTokenMiddleware
+from wxtoken_asgi.stores import open_store
 
 logger = logging.getLogger("wxtoken_asgi")
 
@@ -24,7 +26,9 @@ SETTLE_S: Final = 1.0
 """Files that have not changed for so long are not being written to."""
 
 RULES: Final = ("trusted", "trusted_proxies", "hosts", "js_config_ticket", "js_config_open", "clients")
-LIVE: Final = frozenset({"accounts", "api_base", "proxy", "timeout", "watch_every", "notes", *RULES})
+LIVE: Final = frozenset(
+    {"accounts", "api_base", "proxy", "timeout", "watch_every", "notes", "places", *RULES}
+)
 """What takes effect without a restart."""
 
 _NO_FLAGS: Final[Mapping[str, object]] = MappingProxyType({})
@@ -36,9 +40,10 @@ class LiveConfig:
     Args:
         read: reads it, by way of the `Files` that it is given.
         check: refuses what would not work here.
+        ahead: refuses what would not work after a restart; asked if something waits for one.
         last: what is in force if the files are wrong now.
         polls: look at the files every `watch_every` seconds; else only when WeChat refuses an account's
-            configuration.
+            configuration. With `watch_every = 0` they are not looked at at all.
 
     Raises:
         ConfigError: the files are wrong, and there is no `last`.
@@ -53,11 +58,13 @@ class LiveConfig:
         read: Callable[[Files], Config],
         *,
         check: Callable[[Config], object] = lambda _: None,
+        ahead: Callable[[Config], object] = lambda _: None,
         last: Config | None = None,
         polls: bool = True,
     ) -> None:
         self._read = read
         self._check = check
+        self._ahead = ahead
         self._polls = polls
         self._files = Files()
         self._looked: State | None = None
@@ -98,7 +105,8 @@ class LiveConfig:
         async with self._alone():
             config = await anyio.to_thread.run_sync(self.read)
             if self._put is not None:
-                await self._put(config)
+                with naming(config.places):
+                    await self._put(config)
             self.config = config
         self._look_soon()  # by the pause that is in force now
         logger.info("the configuration was reloaded: %d accounts", len(config.accounts))
@@ -123,12 +131,17 @@ class LiveConfig:
             self._files, self._looked, self.unsettled = files, None, False
         config = replace(self.config, **{name: getattr(said, name) for name in LIVE})
         self._check(config)
-        if self._polls:  # else the parent tells of it, once for all workers
-            _tell_notes(note for note in config.notes if note not in self.config.notes)
+        if self._polls:  # else the parent has seen to it, once for all workers
+            self._look_ahead(said, config)
+        return config
+
+    def _look_ahead(self, said: Config, config: Config) -> None:
+        """Tell what is new of the files and not in force yet, unless the next start would fail with it."""
         waiting = [row.name for row in fields(said) if getattr(said, row.name) != getattr(config, row.name)]
         if waiting:
+            self._ahead(said)
             logger.warning("the configuration: %s will change at the next restart", ", ".join(waiting))
-        return config
+        _tell_notes(note for note in config.notes if note not in self.config.notes)
 
     def look(self) -> bool:
         """Whether the files have changed, and are the same as at the look before: nobody writes to them."""
@@ -155,6 +168,8 @@ class LiveConfig:
                     await self._nudge.wait()
             finally:  # the next one may run in another event loop
                 self._nudge, self._soon = None, False
+            if not self.config.watch_every:  # one worker that looks by itself would leave the others behind
+                continue
             if await anyio.to_thread.run_sync(self.look, abandon_on_cancel=True):
                 await self.try_reload()
 
@@ -164,7 +179,7 @@ class LiveConfig:
         tokens.refused.append(self._look_soon)
 
     def _look_soon(self) -> None:
-        """Look now: if WeChat has refused a secret, perhaps the new one is in its file already."""
+        """Look now, if at all: if WeChat has refused a secret, perhaps the new one is in its file."""
         self._soon = True
         if self._nudge is not None:
             self._nudge.set()
@@ -193,7 +208,9 @@ def follow(
     Raises:
         ConfigError: something is wrong.
     """
-    live = LiveConfig(lambda files: load(path, environ=environ, overrides=overrides, files=files))
+    live = LiveConfig(
+        lambda files: load(path, environ=environ, overrides=overrides, files=files), ahead=_check_parts
+    )
     _tell_notes(live.config.notes)
     return live
 
@@ -201,6 +218,24 @@ def follow(
 def tell(problem: ConfigError) -> None:
     """Say why a configuration is not put in force."""
     logger.error("%s; the configuration before stays in force", problem)
+
+
+def _check_parts(config: Config) -> None:
+    """Try what a program would build of it at its next start, as far as that touches nothing.
+
+    Raises:
+        ConfigError: there is no such store, or the hooks cannot be had.
+    """
+    if config.store is not None:
+        with naming(config.places):
+            open_store(config.store)
+    try:
+        config.hook_functions()
+    except ConfigError:
+        raise
+    except Exception as problem:
+        msg = f"hooks: {config.hooks} cannot be imported: {type(problem).__name__}"
+        raise ConfigError(msg) from problem
 
 
 def _tell_notes(notes: Iterable[str]) -> None:

@@ -167,7 +167,7 @@ SETTINGS: Final = (
     Setting(
         "watch_every",
         NUMBER,
-        "seconds between two looks at the configuration's files; 0: they are not looked at",
+        "seconds between two looks at the configuration's files; 0: they are read on SIGHUP only",
         top=True,
         default=5.0,
         check=_is_pause,
