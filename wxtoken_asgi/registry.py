@@ -8,6 +8,7 @@ from dataclasses import replace
 from wxtoken_asgi.accounts import Accounts
 from wxtoken_asgi.entries import Entry, wants
 from wxtoken_asgi.errors import ConfigError, NotReady, UnknownAccount, WxTokenError
+from wxtoken_asgi.keys import shown
 from wxtoken_asgi.kinds import Kind, Kinds
 from wxtoken_asgi.records import Account, Credential
 
@@ -171,12 +172,12 @@ class Registry:
     def _check(self, account: Account) -> None:
         if account.endpoint not in self._kinds:
             known = " or ".join(repr(name) for name in self._kinds)
-            msg = f"account {account.name}: endpoint must be {known}, not {account.endpoint!r}"
+            msg = f"account {account.name}: endpoint must be {known}, not {shown(account.endpoint)}"
             raise ConfigError(msg)
         names = {kind.name for kind in self._kinds[account.endpoint]}
         for word in account.tickets:
             if f"{word}_ticket" not in names:
-                msg = f"account {account.name}: tickets: there is no ticket {word!r}"
+                msg = f"account {account.name}: tickets: there is no ticket {shown(word)}"
                 raise ConfigError(msg)
 
     def _lend(self, entry: Entry, now: float) -> None:

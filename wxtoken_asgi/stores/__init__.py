@@ -8,6 +8,7 @@ from typing import Final
 
 from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.errors import ConfigError
+from wxtoken_asgi.keys import shown
 from wxtoken_asgi.stores.contract import Store
 from wxtoken_asgi.stores.memory import MemoryStore
 
@@ -64,5 +65,5 @@ def open_store(url: str, *, clock: Clock | None = None) -> Store:
     if ":" in url and scheme in _SCHEMES:
         return _SCHEMES[scheme](url, clock)
     known = "'memory:', 'sqlite:///path' or 'redis://host'"
-    msg = f"store: {scheme!r} is no store that this version knows; write {known}"
+    msg = f"store: {shown(scheme)} is no store that this version knows; write {known}"
     raise ConfigError(msg)
