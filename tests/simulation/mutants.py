@@ -174,6 +174,24 @@ MUTANTS = (
         "return min(self.wall_end - clock.time(), self.end - clock.monotonic())",
         "return self.wall_end - clock.time()",
     ),
+    Mutant(
+        "a failed refresh takes a good value away",
+        "manager.py",
+        "        held = self.fresh(entry)\n        if held is not None:\n            return held\n",
+        "        held = self.fresh(entry)\n"
+        "        if held is not None and (entry.error is None or entry.waits(self.clock) <= 0):\n"
+        "            return held\n"
+        "        if held is not None:\n"
+        "            raise self._waiter._still_waiting(entry)\n",
+    ),
+    Mutant(
+        "a stable token is asked for after its end",
+        "policy.py",
+        "        wait = min(every, max(5.0, left - STABLE_OPENING_S))\n"
+        "        if left < self.window_s:\n"
+        "            wait = min(wait, max(SHORTEST_WAIT_S, ttl / 4))\n",
+        "        wait = max(5.0, left)\n",
+    ),
     Mutant("news are not followed", "loop.py", "await self._load(changes.credentials)", "pass"),
 )
 

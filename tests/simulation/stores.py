@@ -106,7 +106,8 @@ class Shelf:
 
     Attributes:
         outage: how it is away now (one of `OUTAGES`), if it is.
-        healthy_since: since when it was never away, in true time.
+        healthy_since: since when it was never away and nothing came to it late, in true time.
+        back_since: since when it was never away, whatever came late.
         aways: when it was.
         late: by process, when something that it said was on its way for long.
         late_words: when a word about a lease was, of whatever process.
@@ -122,6 +123,7 @@ class Shelf:
         self.tally = tally
         self.outage: str | None = None
         self.healthy_since = 0.0
+        self.back_since = 0.0
         self.aways = Spans()
         self.late_words = Spans()
         self.late: defaultdict[Any, Spans] = defaultdict(Spans)
@@ -139,7 +141,7 @@ class Shelf:
         if self.outage is not None:
             self.aways.end(trio.current_time())
         self.outage = None
-        self.healthy_since = trio.current_time()
+        self.healthy_since = self.back_since = trio.current_time()
 
     def wipe(self) -> None:
         self.on_wipe()

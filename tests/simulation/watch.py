@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from wxtoken_asgi.errors import BudgetSpent
-from wxtoken_asgi.policy import OVERLAP_TRUST_S, QUOTA_SPREAD, URGENT_BACKOFF_CAP_S
+from wxtoken_asgi.errors import WxTokenError
+from wxtoken_asgi.policy import OVERLAP_TRUST_S
 from wxtoken_asgi.stores.contract import Claim, Commit, Committed, Granted
 
-from simulation.chance import DAY
+from simulation.calm import Calm
 from simulation.doubts import Doubts
 from simulation.history import History
 from simulation.kernel import HOT_S, HOT_TASKS, Process
+from simulation.lapses import Lapses
 from simulation.quotas import Quotas
 from simulation.spans import HEARD_S, INF, NEWS_S, met
 from simulation.spared import Spared
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from simulation.wechat import Call
     from simulation.workers import Worker
     from simulation.world import World
-
-CALM_S = 900.0
-"""So long after the last trouble every back-off has ended and every value is back."""
 
 PROVED_S = 1900.0
 """A ticket is proved every 10 to 30 minutes."""
@@ -70,11 +68,11 @@ class Watch:
         self._born: dict[tuple[str, str, str], float] = {}
         self._had: set[tuple[str, str, str]] = set()
         self._outside: dict[str, float] = {}
-        self._served_once: set[tuple[str, str]] = set()
         self._asked_at: dict[tuple[str, str], float] = {}
         self._doubts = Doubts(world, self.broken)
         self._quotas = Quotas(world, self.broken)
         self._spared = Spared(world, self.broken)
+        self._lapses = Lapses(self.broken, Calm(world, self._outside))
         self._unleased = Unleased(world)
         self._tickets: dict[tuple[int, str], float] = {}
         self._moment = (0.0, 0)
@@ -108,27 +106,6 @@ class Watch:
             met(spans, since, INF) for spans in (shelf.aways, shelf.late[worker.process])
         )
 
-    def _calm(self, worker: Worker, app: str) -> bool:
-        now, world = trio.current_time(), self.world
-        if world.way.away is not None or world.shelf.outage is not None or app in world.faults.refused:
-            return False
-        last = max(
-            world.way.healthy_since,
-            world.shelf.healthy_since,
-            worker.disturbed,
-            world.faults.mended.get(app, 0.0),
-            self._outside.get(app, -INF),
-            *world.shelf.wiped[-1:],
-        )
-        return now - last > CALM_S and now - self._spoiled(app) > CALM_S
-
-    def _spoiled(self, app: str) -> float:
-        """When a call went wrong after which an account with a small quota may rest for many minutes."""
-        account = self.world.account(app)
-        if account.endpoint == "stable" or QUOTA_SPREAD * DAY / account.daily_quota <= URGENT_BACKOFF_CAP_S:
-            return -INF
-        return self.world.way.spoiled.get(account.appid, -INF)
-
     # what callers see
 
     def looked(self, worker: Worker, entry: Any) -> None:
@@ -148,19 +125,15 @@ class Watch:
         if seconds > (READ_S if what == "read" else REFRESH_S) + 0.5:
             self.broken("waiting", f"a {what} at {worker} took {seconds:.2f} s")
 
-    def refused(self, worker: Worker, app: str, kind: str, error: Exception) -> None:
+    def refused(self, worker: Worker, app: str, kind: str, error: WxTokenError) -> None:
         self.world.tally.add(f"read refused: {type(error).__name__}")
-        if isinstance(error, BudgetSpent) or (app, kind) not in self._served_once:
-            return
-        if self._quotas.spent_unseen(app, error):
-            return
-        if self._calm(worker, app):
-            self.broken("P1", f"{worker} refused the {kind} of {app} while all was well: {error}")
+        if not self._quotas.spent_unseen(app, error):
+            self._lapses.refused(worker, app, kind, error)
 
     def served(self, worker: Worker, tokens: Any, app: str, kind: str, held: Any) -> bool:
         """Whether the value served is dead."""
         self.world.tally.add("reads")
-        self._served_once.add((app, kind))
+        self._lapses.served(app, kind)
         if kind == "jsapi_ticket":
             return self._served_ticket(worker, app, held)
         sandbox, now = self.world.sandbox, self.world.now()
@@ -316,6 +289,7 @@ class Watch:
             self.broken("P8", f"{worker} claims {key} as asked for; nobody asked")
         if isinstance(claimed, Granted):
             self.world.tally.add("fetches")
+            self._lapses.granted(worker, key, claimed.record, asked=claim.asked)
             known = self._fences.get(key, 0)
             self._fences[key] = max(known, claimed.fence)
             if claim.asked:
@@ -395,6 +369,7 @@ class Watch:
             for entry in tokens._registry.wanted:
                 state = entry.state(tokens.clock).value
                 self.states[state] = self.states.get(state, 0) + 1
+                self._lapses.sampled(worker, self.world.app(entry.credential), entry.kind.name, state)
             if tokens.statistics().waiting > self.world.callers + len(tokens._registry.entries) + 1:
                 self.broken("waiting", "more wait than there are callers")
 
