@@ -151,6 +151,18 @@ MUTANTS = (
         "a report is not compared", "waiter.py", "if dead is not None and held.value != dead:", "if False:"
     ),
     Mutant(
+        "a true report is ignored",
+        "waiter.py",
+        "if dead is not None and held.value != dead:",
+        "if dead is not None:",
+    ),
+    Mutant(
+        "what is asked for is not fetched",
+        "waiter.py",
+        "        while True:\n            flight = self._flights.join(entry, reason,",
+        "        while False:\n            flight = self._flights.join(entry, reason,",
+    ),
+    Mutant(
         "a wiped store is not restored",
         "keeper.py",
         "        if not records:\n            return False",

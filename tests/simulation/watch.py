@@ -12,6 +12,7 @@ from wxtoken_asgi.errors import WxTokenError
 from wxtoken_asgi.policy import OVERLAP_TRUST_S
 from wxtoken_asgi.stores.contract import Claim, Commit, Committed, Granted
 
+from simulation.answers import Answers
 from simulation.calm import Calm
 from simulation.doubts import Doubts
 from simulation.history import History
@@ -69,6 +70,7 @@ class Watch:
         self._had: set[tuple[str, str, str]] = set()
         self._outside: dict[str, float] = {}
         self._asked_at: dict[tuple[str, str], float] = {}
+        self._answers = Answers(world, self.broken)
         self._doubts = Doubts(world, self.broken)
         self._quotas = Quotas(world, self.broken)
         self._spared = Spared(world, self.broken)
@@ -236,6 +238,16 @@ class Watch:
         self._quotas.forget()
         self.history.forget()
         self._spared.wiped()
+
+    def answered(
+        self, worker: Worker, app: str, value: str, *, dead: str | None, before: str, begun: float
+    ) -> None:
+        """Somebody asked for a new token, and this came of it."""
+        asked = self._asked_at.get((app, "access_token"), -INF)
+        if dead is None:
+            self._answers.renewed(worker, app, value, before=before, begun=begun, asked=asked)
+        else:
+            self._answers.reported(worker, app, value, dead=dead, begun=begun, asked=asked)
 
     def refreshed(self, worker: Worker, app: str, kind: str, version: int) -> None:
         """Every other worker must know of it soon."""

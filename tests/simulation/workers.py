@@ -171,9 +171,11 @@ class Worker:
         if dead is None or (held is not None and held.value == dead):
             self.asked[app, kind] = begun
         world.tally.add("reported" if dead else "asked")
-        version = 0
+        version, before = 0, held.value if held is not None else ""
         try:
             value = await tokens.refresh(app, kind, dead=dead)
+            if kind == "access_token":
+                world.watch.answered(self, app, value, dead=dead, before=before, begun=begun)
             held = tokens.entry(app, kind).held
             version = held.version if held is not None and held.value == value else 0
         except BudgetSpent:
