@@ -205,6 +205,18 @@ MUTANTS = (
         "        wait = max(5.0, left)\n",
     ),
     Mutant("news are not followed", "loop.py", "await self._load(changes.credentials)", "pass"),
+    Mutant(
+        "there is no second line behind the news",
+        "loop.py",
+        "entries = islice(self._turn, min(LOADED_AT_ONCE, len(self._registry.entries)))",
+        "entries = islice(self._turn, 0)",
+    ),
+    Mutant(
+        "the second line behind the news crashes",
+        "loop.py",
+        "entries = islice(self._turn, min(LOADED_AT_ONCE,",
+        "entries = islice(self._turn, -min(LOADED_AT_ONCE,",
+    ),
 )
 
 

@@ -18,8 +18,9 @@ from simulation.doubts import Doubts
 from simulation.history import History
 from simulation.kernel import HOT_S, HOT_TASKS, Process
 from simulation.lapses import Lapses
+from simulation.news import News
 from simulation.quotas import Quotas
-from simulation.spans import HEARD_S, INF, NEWS_S, met
+from simulation.spans import COMPARED_S, HEARD_S, INF, met
 from simulation.spared import Spared
 from simulation.unleased import Unleased
 
@@ -73,6 +74,7 @@ class Watch:
         self._answers = Answers(world, self.broken)
         self._doubts = Doubts(world, self.broken)
         self._quotas = Quotas(world, self.broken)
+        self._news = News(world, self.broken)
         self._spared = Spared(world, self.broken)
         self._lapses = Lapses(self.broken, Calm(world, self._outside))
         self._unleased = Unleased(world)
@@ -218,6 +220,8 @@ class Watch:
             return
         if superseded < due_at - 5 or self._was_rough(app, since - 60):
             return  # fetched early, for a reason that is counted elsewhere
+        if met(world.shelf.untold[worker.process], since - COMPARED_S, since):
+            return  # when it told the client, it did not know yet
         self.broken(
             "P1",
             f"a client of {worker} kept a token of {app} that died {now - superseded - OVERLAP_S:.0f} s ago",
@@ -251,27 +255,7 @@ class Watch:
 
     def refreshed(self, worker: Worker, app: str, kind: str, version: int) -> None:
         """Every other worker must know of it soon."""
-        self.world.later(NEWS_S, lambda: self._know(worker, app, kind, version, trio.current_time()))
-
-    def _know(self, teller: Worker, app: str, kind: str, version: int, now: float) -> None:
-        shelf = self.world.shelf
-        if shelf.outage is not None or now - shelf.healthy_since < 2 * HEARD_S:
-            return
-        if any(now - wiped < 2 * HEARD_S for wiped in shelf.wiped):
-            return
-        if now - shelf.lost.get(teller.process, -INF) < HEARD_S:
-            return  # it had to go on without the store for a moment
-        for worker in self.world.workers:
-            if worker is teller or not worker.up or now - worker.disturbed < HEARD_S:
-                continue
-            if now - shelf.lost.get(worker.process, -INF) < HEARD_S:
-                continue
-            held = worker.tokens.entry(app, kind).held  # type: ignore[union-attr]
-            known = held.version if held is not None else 0
-            if known < version:
-                self.broken(
-                    "P9", f"{worker} does not know the {kind} of {app} that {teller} answered 1 s ago"
-                )
+        self._news.answered(worker, app, kind, version)
 
     # what the store sees
 
