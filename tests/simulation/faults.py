@@ -128,6 +128,7 @@ class Faults:
         process = worker.process
         process.leave()
         worker.ending.set()
+        self.world.watch.goings.ending(worker)
         await trio.sleep(random.uniform(8, 20))
         if worker.process is process and not process.dead:
             process.kill()

@@ -83,6 +83,41 @@ MUTANTS = (
         "doubled = FIRST_BACKOFF_S",
     ),
     Mutant(
+        "a back-off that does not grow beyond 4 s",
+        "policy.py",
+        "doubled = FIRST_BACKOFF_S * 2.0 ** min(max(trouble.attempts, 0), 30)",
+        "doubled = min(FIRST_BACKOFF_S * 2.0 ** min(max(trouble.attempts, 0), 30), 4.0)",
+    ),
+    Mutant(
+        "the loop looks ten times a second",
+        "loop.py",
+        "            with anyio.move_on_after(sleep_s):\n"
+        "                await self._wake.wait()\n"
+        "            await anyio.sleep(self._pause(looked_at))",
+        "            await anyio.sleep(0.1)",
+    ),
+    Mutant(
+        "no budget for forced calls",
+        "kinds.py",
+        "budgets=Budgets(asked=10, forced_only=True,",
+        "budgets=Budgets(asked=100_000, forced_only=True,",
+    ),
+    Mutant("a lease of ten minutes", "manager.py", "lease: float = LEASE_S", "lease: float = 20 * LEASE_S"),
+    Mutant(
+        "a start waits for the store",
+        "loop.py",
+        '            logger.debug("the store is away at the start")\n',
+        '            logger.debug("the store is away at the start")\n'
+        "            await anyio.sleep(STORE_AWAY_S)\n"
+        "            return await self.warm_up()\n",
+    ),
+    Mutant(
+        "an end waits for what never comes",
+        "loop.py",
+        "        finally:\n            self.ended.set()",
+        "        finally:\n            pass",
+    ),
+    Mutant(
         "permanent errors are tried at once",
         "policy.py",
         "PERMANENT_RETRY_S: Final = 300.0",

@@ -15,6 +15,7 @@ from wxtoken_asgi.stores.contract import Claim, Commit, Committed, Granted
 from simulation.answers import Answers
 from simulation.calm import Calm
 from simulation.doubts import Doubts
+from simulation.goings import Goings
 from simulation.history import History
 from simulation.kernel import HOT_S, HOT_TASKS, Process
 from simulation.lapses import Lapses
@@ -56,6 +57,7 @@ class Watch:
         states: how often each state of a credential was seen.
         trace: a sum over all that the store and WeChat were asked, and when.
         history: what the store has said of each record.
+        goings: whether processes begin and end in time.
     """
 
     def __init__(self, world: World) -> None:
@@ -74,6 +76,7 @@ class Watch:
         self._answers = Answers(world, self.broken)
         self._doubts = Doubts(world, self.broken)
         self._quotas = Quotas(world, self.broken)
+        self.goings = Goings(world, self.broken)
         self._news = News(world, self.broken)
         self._spared = Spared(world, self.broken)
         self._lapses = Lapses(self.broken, Calm(world, self._outside))
@@ -264,6 +267,7 @@ class Watch:
             self._unleased.claimed(worker.process, args[0], answer)
             return
         self._trace((worker.number, name))
+        self._quotas.stored(worker.process, name)
         self._doubts.stored(name, args[0] if args else (), answer)
         self.history.stored(name, args[0] if args else (), answer, trio.current_time())
         if name == "claim":
@@ -283,6 +287,7 @@ class Watch:
         now = trio.current_time()
         if claim.asked and now - asked > ASKED_S and not worker.process.was_frozen(now - ASKED_S):
             self.broken("P8", f"{worker} claims {key} as asked for; nobody asked")
+        self.goings.claimed(worker, key, claimed)
         if isinstance(claimed, Granted):
             self.world.tally.add("fetches")
             self._lapses.granted(worker, key, claimed.record, asked=claim.asked)
