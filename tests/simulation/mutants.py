@@ -124,6 +124,19 @@ MUTANTS = (
         "PERMANENT_RETRY_S: Final = 1.0",
     ),
     Mutant("no margin before the end", "policy.py", "MARGIN_S: Final = 30.0", "MARGIN_S: Final = 0.0"),
+    Mutant("a margin of five minutes", "policy.py", "MARGIN_S: Final = 30.0", "MARGIN_S: Final = 300.0"),
+    Mutant(
+        "a stable token is asked for half as often",
+        "policy.py",
+        "wait = min(every, max(5.0, left - STABLE_OPENING_S))",
+        "wait = min(2 * every, max(5.0, left - STABLE_OPENING_S))",
+    ),
+    Mutant(
+        "a ticket is asked for every 5 s",
+        "policy.py",
+        "return Kept(ttl, min(600 + 1200 * draw, ttl - 300))",
+        "return Kept(ttl, 5.0)",
+    ),
     Mutant("jitter past the end", "policy.py", "life * (0.5 + 0.1 * draw)", "life * (0.5 + 0.6 * draw)"),
     Mutant(
         "kept past the planned refresh",

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from wxtoken_asgi.errors import WxTokenError
-from wxtoken_asgi.policy import OVERLAP_TRUST_S
 from wxtoken_asgi.stores.contract import Claim, Commit, Committed, Granted
 
 from simulation.answers import Answers
@@ -19,6 +18,7 @@ from simulation.goings import Goings
 from simulation.history import History
 from simulation.kernel import HOT_S, HOT_TASKS, Process
 from simulation.lapses import Lapses
+from simulation.lives import Lives
 from simulation.news import News
 from simulation.quotas import Quotas
 from simulation.spans import COMPARED_S, HEARD_S, INF, met
@@ -35,7 +35,6 @@ PROVED_S = 1900.0
 
 READ_S, REFRESH_S = 5.0, 12.0
 AT_ONCE = 5000
-MARGIN_S = 30.0
 OVERLAP_S = 300.0
 BELIEVED_S = 60.0
 """A value that is given back to an emptied store may be late by more than its margin."""
@@ -79,6 +78,7 @@ class Watch:
         self.goings = Goings(world, self.broken)
         self._news = News(world, self.broken)
         self._spared = Spared(world, self.broken)
+        self._lives = Lives(world, self.broken)
         self._lapses = Lapses(self.broken, Calm(world, self._outside))
         self._unleased = Unleased(world)
         self._tickets: dict[tuple[int, str], float] = {}
@@ -301,20 +301,8 @@ class Watch:
                 self.broken("P2", f"{worker} may fetch {key}, which is fresh")
 
     def _committing(self, commit: Commit) -> None:
-        if commit.credential.kind != "access_token":
-            return
-        token = self.world.sandbox._wechat.token(commit.value)
-        if token is None:
-            self.broken("P1", f"a value was committed that WeChat never made: {commit}")
-            return
-        self._doubts.committing(commit)
-        left = token.end - self.world.now() - MARGIN_S
-        if commit.ttl_s > left + 0.015:
-            self.broken("P1", f"{commit} lives {commit.ttl_s - left:.3f} s too long")
-        if commit.ttl_s <= OVERLAP_TRUST_S and commit.ask_in_s == 0:
-            return  # it was fetched without a lease, and is said now that the store is back
-        if commit.credential.endpoint == "token" and not 3600 - 25 < commit.ask_in_s <= 4320:
-            self.broken("jitter", f"{commit} is due outside 50-60 % of its life")
+        if self._lives.committing(commit) and commit.credential.kind == "access_token":
+            self._doubts.committing(commit)
 
     def _committed(self, worker: Worker, commit: Commit, committed: Committed) -> None:
         self.world.tally.add("commits" if committed.taken else "commits refused")
