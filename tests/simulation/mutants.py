@@ -165,7 +165,7 @@ MUTANTS = (
     Mutant(
         "a killed holder leaves no doubt",
         "refresher.py",
-        "lapse=Cut(policy.OVERLAP_TRUST_S, 0.0) if _dooms(entry, flight) else None",
+        "lapse=Cut(policy.OVERLAP_TRUST_S, 0.0) if _may_doom(entry, flight) else None",
         "lapse=None",
     ),
     Mutant(
