@@ -180,8 +180,18 @@ MUTANTS = (
         "            self._hear_late(fail.refused, now)\n            return\n",
         "            return\n",
     ),
-    Mutant("lost calls without a lease are not told", "untold.py", "if self.lost_since is None:", "if True:"),
-    Mutant("fetches without a lease are not told", "untold.py", "if self.brought is None:", "if True:"),
+    Mutant(
+        "lost calls without a lease are not told",
+        "untold.py",
+        "return [Fail(credential, 0, refused=",
+        "return [Fail(credential, 0)] or [Fail(credential, 0, refused=",
+    ),
+    Mutant(
+        "fetches without a lease are not told",
+        "untold.py",
+        "return [replace(late, ttl_s=min(late.ttl_s, policy.OVERLAP_TRUST_S), ask_in_s=0.0)]",
+        "return [replace(late, ttl_s=min(late.ttl_s, 1.0), ask_in_s=0.0, fence=1, refused=None)]",
+    ),
     Mutant(
         "a doubt outlives what it was about",
         "stores/row.py",
@@ -190,10 +200,10 @@ MUTANTS = (
     ),
     Mutant("budgets are not spent", "refresher.py", "charges=charges(entry, flight),", "charges=(),"),
     Mutant(
-        "a budget kept per process",
+        "budgets three times as large",
         "refresher.py",
         "charges=charges(entry, flight),",
-        "charges=tuple(c._replace(name=c.name + self._keeper.link.owner) for c in charges(entry, flight)),",
+        "charges=tuple(c._replace(limit=3 * c.limit) for c in charges(entry, flight)),",
     ),
     Mutant(
         "a report is not compared", "waiter.py", "if dead is not None and held.value != dead:", "if False:"
@@ -251,6 +261,12 @@ MUTANTS = (
         "        if left < self.window_s:\n"
         "            wait = min(wait, max(SHORTEST_WAIT_S, ttl / 4))\n",
         "        wait = max(5.0, left)\n",
+    ),
+    Mutant(
+        "what is due is not fetched",
+        "loop.py",
+        "        for entry in ours[:room]:\n            self._begin(entry)\n",
+        "",
     ),
     Mutant("news are not followed", "loop.py", "await self._load(changes.credentials)", "pass"),
     Mutant(
