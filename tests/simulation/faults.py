@@ -167,7 +167,7 @@ class Faults:
                 worker.tokens = None
         await self._pass(duration(random, 20, 1800))
         host.boot()
-        self.world.watch.history.booted()
+        self.world.watch.booted()
         for worker in self.world.workers:
             if worker.host is host:
                 worker.begin()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from wxtoken_asgi.policy import OVERLAP_TRUST_S
 from wxtoken_asgi.stores.contract import Commit
 
@@ -45,10 +47,12 @@ class Lives:
     def __init__(self, world: World, broken: Callable[[str, str], None]) -> None:
         self._world = world
         self._broken = broken
+        self._tickets: dict[str, float] = {}
 
     def committing(self, commit: Commit) -> bool:
         """A value is about to be given to the store; False: WeChat never made it."""
         if commit.credential.kind != "access_token":
+            self._ticket_ends(commit)
             self._due(commit, *ticket_asks(commit.ttl_s))
             return True
         token = self._world.sandbox._wechat.token(commit.value)
@@ -64,6 +68,15 @@ class Lives:
             self._due(commit, *stable_asks(commit.ttl_s))
         return True
 
+    def committed(self, commit: Commit) -> None:
+        """The store has taken it."""
+        if commit.credential.kind != "access_token":
+            self._tickets.setdefault(commit.value, trio.current_time() + commit.ttl_s)
+
+    def forget(self) -> None:
+        """The store was emptied, or its host booted: perhaps nobody knows any more how old a ticket is."""
+        self._tickets.clear()
+
     def _ends(self, commit: Commit, token: Any) -> None:
         """It is given up in time, and no sooner; what was fetched without a lease is trusted for less."""
         left = token.end - self._world.now() - GIVEN_UP_S
@@ -71,6 +84,13 @@ class Lives:
             self._broken("P1", f"{self._named(commit)} lives {commit.ttl_s - left:.3f} s too long")
         if OVERLAP_TRUST_S < commit.ttl_s < left - ON_ITS_WAY_S:
             self._broken("P1", f"{self._named(commit)} is given up {left - commit.ttl_s:.0f} s too early")
+
+    def _ticket_ends(self, commit: Commit) -> None:
+        """WeChat says 7200 again of the same ticket, however old it is: that proves it for 10 minutes."""
+        now = trio.current_time()
+        longest = max(self._tickets.get(commit.value, now + STATED_S - GIVEN_UP_S) - now, PROOF_S)
+        if commit.ttl_s > longest + ON_ITS_WAY_S:
+            self._broken("P1", f"{self._named(commit)} is no new one: {longest:.0f} s are known")
 
     def _due(self, commit: Commit, soonest: float, latest: float) -> None:
         if not soonest < commit.ask_in_s <= latest:

@@ -137,6 +137,12 @@ MUTANTS = (
         "return Kept(ttl, min(600 + 1200 * draw, ttl - 300))",
         "return Kept(ttl, 5.0)",
     ),
+    Mutant(
+        "a ticket that is given again counts as a new one",
+        "policy.py",
+        "ttl = max(fetched.held_ttl_s, TICKET_PROOF_S - fetched.elapsed_s)",
+        "ttl = fetched.expires_in - fetched.elapsed_s - margin(fetched.expires_in)",
+    ),
     Mutant("jitter past the end", "policy.py", "life * (0.5 + 0.1 * draw)", "life * (0.5 + 0.6 * draw)"),
     Mutant(
         "kept past the planned refresh",

@@ -243,8 +243,14 @@ class Watch:
         """The store was emptied: it knows no lease that it gave before, and may begin anew below those."""
         self._fences.clear()
         self._quotas.forget()
+        self._lives.forget()
         self.history.forget()
         self._spared.wiped()
+
+    def booted(self) -> None:
+        """A host was booted: what a file there knows may count as ended."""
+        self.history.booted()
+        self._lives.forget()
 
     def answered(
         self, worker: Worker, app: str, value: str, *, dead: str | None, before: str, begun: float
@@ -307,6 +313,8 @@ class Watch:
     def _committed(self, worker: Worker, commit: Commit, committed: Committed) -> None:
         self.world.tally.add("commits" if committed.taken else "commits refused")
         key = (self.world.app(commit.credential), commit.credential.kind)
+        if committed.taken:
+            self._lives.committed(commit)
         if committed.taken and commit.fence < self._fences.get(key, 0):
             self.broken("P3", f"{worker} wrote the {key} of an older lease over a newer one")
 
