@@ -29,7 +29,7 @@ class Rates:
         rotate: an operator's mistake: WeChat refuses an account until it is mended.
         at_point: the chance that a worker is killed or stopped at one of the points of a fetch.
         call: the chance that one call to WeChat goes wrong.
-        answer: the chance that an answer of the store is lost.
+        answer: the chance that an answer of the store is lost; news are lost ten times as often.
     """
 
     wechat: float = 2 * HOUR

@@ -128,6 +128,7 @@ class Faults:
         process = worker.process
         process.leave()
         worker.ending.set()
+        self.world.watch.goings.ending(worker)
         await trio.sleep(random.uniform(8, 20))
         if worker.process is process and not process.dead:
             process.kill()
@@ -166,7 +167,7 @@ class Faults:
                 worker.tokens = None
         await self._pass(duration(random, 20, 1800))
         host.boot()
-        self.world.watch.history.booted()
+        self.world.watch.booted()
         for worker in self.world.workers:
             if worker.host is host:
                 worker.begin()

@@ -65,6 +65,10 @@ class Process:
         """Whether it has been frozen since then."""
         return self.frozen or self._frozen_at >= since
 
+    def fell_silent(self, since: float) -> bool:
+        """Whether it was stopped, or ended, since then."""
+        return any(begun >= since for begun, _ in self.silent)
+
     def leave(self) -> None:
         """It begins to end in good order: what it has not said by now it need not say."""
         self.silent.add(trio.current_time())

@@ -83,12 +83,66 @@ MUTANTS = (
         "doubled = FIRST_BACKOFF_S",
     ),
     Mutant(
+        "a back-off that does not grow beyond 4 s",
+        "policy.py",
+        "doubled = FIRST_BACKOFF_S * 2.0 ** min(max(trouble.attempts, 0), 30)",
+        "doubled = min(FIRST_BACKOFF_S * 2.0 ** min(max(trouble.attempts, 0), 30), 4.0)",
+    ),
+    Mutant(
+        "the loop looks ten times a second",
+        "loop.py",
+        "            with anyio.move_on_after(sleep_s):\n"
+        "                await self._wake.wait()\n"
+        "            await anyio.sleep(self._pause(looked_at))",
+        "            await anyio.sleep(0.1)",
+    ),
+    Mutant(
+        "no budget for forced calls",
+        "kinds.py",
+        "budgets=Budgets(asked=10, forced_only=True,",
+        "budgets=Budgets(asked=100_000, forced_only=True,",
+    ),
+    Mutant("a lease of ten minutes", "manager.py", "lease: float = LEASE_S", "lease: float = 20 * LEASE_S"),
+    Mutant(
+        "a start waits for the store",
+        "loop.py",
+        '            logger.debug("the store is away at the start")\n',
+        '            logger.debug("the store is away at the start")\n'
+        "            await anyio.sleep(STORE_AWAY_S)\n"
+        "            return await self.warm_up()\n",
+    ),
+    Mutant(
+        "an end waits for what never comes",
+        "loop.py",
+        "        finally:\n            self.ended.set()",
+        "        finally:\n            pass",
+    ),
+    Mutant(
         "permanent errors are tried at once",
         "policy.py",
         "PERMANENT_RETRY_S: Final = 300.0",
         "PERMANENT_RETRY_S: Final = 1.0",
     ),
     Mutant("no margin before the end", "policy.py", "MARGIN_S: Final = 30.0", "MARGIN_S: Final = 0.0"),
+    Mutant("a margin of five minutes", "policy.py", "MARGIN_S: Final = 30.0", "MARGIN_S: Final = 300.0"),
+    Mutant(
+        "a stable token is asked for half as often",
+        "policy.py",
+        "wait = min(every, max(5.0, left - STABLE_OPENING_S))",
+        "wait = min(2 * every, max(5.0, left - STABLE_OPENING_S))",
+    ),
+    Mutant(
+        "a ticket is asked for every 5 s",
+        "policy.py",
+        "return Kept(ttl, min(600 + 1200 * draw, ttl - 300))",
+        "return Kept(ttl, 5.0)",
+    ),
+    Mutant(
+        "a ticket that is given again counts as a new one",
+        "policy.py",
+        "ttl = max(fetched.held_ttl_s, TICKET_PROOF_S - fetched.elapsed_s)",
+        "ttl = fetched.expires_in - fetched.elapsed_s - margin(fetched.expires_in)",
+    ),
     Mutant("jitter past the end", "policy.py", "life * (0.5 + 0.1 * draw)", "life * (0.5 + 0.6 * draw)"),
     Mutant(
         "kept past the planned refresh",
@@ -117,7 +171,7 @@ MUTANTS = (
     Mutant(
         "a killed holder leaves no doubt",
         "refresher.py",
-        "lapse=Cut(policy.OVERLAP_TRUST_S, 0.0) if _dooms(entry, flight) else None",
+        "lapse=Cut(policy.OVERLAP_TRUST_S, 0.0) if _may_doom(entry, flight) else None",
         "lapse=None",
     ),
     Mutant(
@@ -132,7 +186,12 @@ MUTANTS = (
         "            self._hear_late(fail.refused, now)\n            return\n",
         "            return\n",
     ),
-    Mutant("lost calls without a lease are not told", "untold.py", "if self.lost_since is None:", "if True:"),
+    Mutant(
+        "lost calls without a lease are not told",
+        "untold.py",
+        "return [Fail(credential, 0, refused=",
+        "return [Fail(credential, 0)] or [Fail(credential, 0, refused=",
+    ),
     Mutant("fetches without a lease are not told", "untold.py", "if self.brought is None:", "if True:"),
     Mutant(
         "a doubt outlives what it was about",
@@ -142,13 +201,25 @@ MUTANTS = (
     ),
     Mutant("budgets are not spent", "refresher.py", "charges=charges(entry, flight),", "charges=(),"),
     Mutant(
-        "a budget kept per process",
+        "budgets three times as large",
         "refresher.py",
         "charges=charges(entry, flight),",
-        "charges=tuple(c._replace(name=c.name + self._keeper.link.owner) for c in charges(entry, flight)),",
+        "charges=tuple(c._replace(limit=3 * c.limit) for c in charges(entry, flight)),",
     ),
     Mutant(
         "a report is not compared", "waiter.py", "if dead is not None and held.value != dead:", "if False:"
+    ),
+    Mutant(
+        "a true report is ignored",
+        "waiter.py",
+        "if dead is not None and held.value != dead:",
+        "if dead is not None:",
+    ),
+    Mutant(
+        "what is asked for is not fetched",
+        "waiter.py",
+        "        while True:\n            flight = self._flights.join(entry, reason,",
+        "        while False:\n            flight = self._flights.join(entry, reason,",
     ),
     Mutant(
         "a wiped store is not restored",
@@ -174,7 +245,43 @@ MUTANTS = (
         "return min(self.wall_end - clock.time(), self.end - clock.monotonic())",
         "return self.wall_end - clock.time()",
     ),
+    Mutant(
+        "a failed refresh takes a good value away",
+        "manager.py",
+        "        held = self.fresh(entry)\n        if held is not None:\n            return held\n",
+        "        held = self.fresh(entry)\n"
+        "        if held is not None and (entry.error is None or entry.waits(self.clock) <= 0):\n"
+        "            return held\n"
+        "        if held is not None:\n"
+        "            raise self._waiter._still_waiting(entry)\n",
+    ),
+    Mutant(
+        "a stable token is asked for after its end",
+        "policy.py",
+        "        wait = min(every, max(5.0, left - STABLE_OPENING_S))\n"
+        "        if left < self.window_s:\n"
+        "            wait = min(wait, max(SHORTEST_WAIT_S, ttl / 4))\n",
+        "        wait = max(5.0, left)\n",
+    ),
+    Mutant(
+        "what is due is not fetched",
+        "loop.py",
+        "        for entry in ours[:room]:\n            self._begin(entry)\n",
+        "",
+    ),
     Mutant("news are not followed", "loop.py", "await self._load(changes.credentials)", "pass"),
+    Mutant(
+        "there is no second line behind the news",
+        "loop.py",
+        "entries = islice(self._turn, min(LOADED_AT_ONCE, len(self._registry.entries)))",
+        "entries = islice(self._turn, 0)",
+    ),
+    Mutant(
+        "the second line behind the news crashes",
+        "loop.py",
+        "entries = islice(self._turn, min(LOADED_AT_ONCE,",
+        "entries = islice(self._turn, -min(LOADED_AT_ONCE,",
+    ),
 )
 
 

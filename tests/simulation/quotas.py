@@ -9,13 +9,22 @@ from typing import TYPE_CHECKING
 import trio
 
 from simulation.chance import DAY
-from simulation.kernel import HOT_S
+from simulation.kernel import HOT_S, Process
 
 if TYPE_CHECKING:
     from simulation.wechat import Call
     from simulation.world import World
 
 HOT_CALLS = 20
+LONG_S, LONG_CALLS = 600.0, 40
+"""Whoever calls so often for ten minutes goes round in a circle slowly: no back-off grows."""
+
+HOT_ASKS = 400
+"""A process that asks the store so often within a minute does nothing else; 70 are the most in a good run."""
+
+FORCED_A_DAY = 20
+"""WeChat allows an account so many forced calls."""
+
 ASKED_A_DAY = 50
 REFUNDED = 5
 DAY_QUOTA_SPENT = 45009
@@ -32,8 +41,10 @@ class Quotas:
     def __init__(self, world: World, broken: Callable[[str, str], None]) -> None:
         self._world = world
         self._broken = broken
-        self._recent: defaultdict[tuple[str, str], deque[tuple[float, object]]] = defaultdict(deque)
+        self._calls: defaultdict[tuple[str, str], deque[Call]] = defaultdict(deque)
+        self._asks: dict[Process, tuple[int, int]] = {}
         self._day: defaultdict[tuple[str, str], deque[float]] = defaultdict(deque)
+        self._forced: defaultdict[tuple[str, str], deque[float]] = defaultdict(deque)
         self._charged: set[int] = set()
         self._granted: defaultdict[tuple[str, str], deque[float]] = defaultdict(deque)
 
@@ -44,20 +55,43 @@ class Quotas:
     def called(self, call: Call) -> None:
         """A call is about to reach WeChat."""
         now = trio.current_time()
-        recent, day = self._recent[call.key], self._day[call.key]
-        recent.append((now, call.process))
+        calls, day = self._calls[call.key], self._day[call.key]
+        calls.append(call)
         day.append(now)
-        while recent[0][0] < now - HOT_S:
-            recent.popleft()
+        while calls[0].begun < now - LONG_S:
+            calls.popleft()
         _keep_a_day(day, now)
-        alone = len({process for _, process in recent}) if self._was_away() else 1  # each for itself
-        if len(recent) > HOT_CALLS * alone:
-            self._broken("P7", f"{len(recent)} calls for {call.key} within {HOT_S:g} s")
+        self._look_for_circles([each for each in calls if each.begun >= now - HOT_S], HOT_CALLS, HOT_S)
+        self._look_for_circles(list(calls), LONG_CALLS, LONG_S)
+        if call.forced:
+            self._called_forced(call)
         account = self._world.by_appid.get(call.key[0])
         if account is None or account.endpoint == "stable" or call.key[1] != "access_token":
             return
         if len(day) > account.daily_quota * (1 + self._wipes()) + 10:
             self._broken("P7", f"{len(day)} calls for {call.key} in 24 hours")
+
+    def _look_for_circles(self, calls: list[Call], most: int, seconds: float) -> None:
+        """While the store is away each process calls for itself."""
+        alone = len({call.process for call in calls}) if self._was_away(seconds) else 1
+        if len(calls) > most * alone:
+            self._broken("P7", f"{len(calls)} calls for {calls[0].key} within {seconds:g} s")
+
+    def _called_forced(self, call: Call) -> None:
+        forced = self._forced[call.key]
+        forced.append(call.begun)
+        _keep_a_day(forced, call.begun)
+        if len(forced) > FORCED_A_DAY * (1 + self._wipes()):
+            self._broken("P7", f"{len(forced)} forced calls for {call.key} in 24 hours")
+
+    def stored(self, process: Process, name: str) -> None:
+        """A process has asked the store for something."""
+        minute = int(trio.current_time() / HOT_S)
+        since, asks = self._asks.get(process, (minute, 0))
+        asks = asks + 1 if since == minute else 1
+        self._asks[process] = minute, asks
+        if asks == HOT_ASKS:
+            self._broken("hot loop", f"{process} asks the store {asks} times within {HOT_S:g} s: {name}")
 
     def granted(self, key: tuple[str, str], fence: int) -> None:
         """Whoever has the lease and asks again is granted it again: it is the same one, and charged once."""
@@ -79,9 +113,9 @@ class Quotas:
             and any(wiped > trio.current_time() - DAY for wiped in self._world.shelf.wiped)
         )
 
-    def _was_away(self) -> bool:
+    def _was_away(self, within_s: float) -> bool:
         shelf = self._world.shelf
-        return shelf.outage is not None or trio.current_time() - shelf.healthy_since < HOT_S
+        return shelf.outage is not None or trio.current_time() - shelf.back_since < within_s
 
     def _wipes(self) -> int:
         now = trio.current_time()

@@ -13,6 +13,9 @@ HEARD_S = 5.0
 NEWS_S = 1.0
 """So long after it was told of something, the store's news have reached every worker."""
 
+COMPARED_S = 80.0
+"""So long after news were lost, a worker has compared what it holds with the store, and knows them."""
+
 
 class Spans:
     """Spans of true time; the last one may not have ended yet."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -15,6 +16,7 @@ import trio
 from wxtoken_asgi.clock import Clock
 from wxtoken_asgi.errors import StoreError
 from wxtoken_asgi.stores import MemoryStore, Store
+from wxtoken_asgi.stores.contract import Changes
 from wxtoken_asgi.stores.sqlite import SQLiteStore
 
 from simulation.chance import Rates, Tally, duration
@@ -23,6 +25,9 @@ from support.sqlite_store import InlineLane
 
 OUTAGES = ("away", "hangs", "slow", "late")
 """`late`: what is said is carried out when whoever said it has given up already."""
+
+NEWS_LOST = 10
+"""So much oftener than answers: there are few of them, and most are soon followed by others."""
 
 
 class Records(Protocol):
@@ -102,31 +107,37 @@ class Shelf:
         records: the store itself.
         rates: how often an answer is lost.
         random: where that is drawn from.
+        news: where it is drawn from which news are lost.
         tally: what was exercised.
 
     Attributes:
         outage: how it is away now (one of `OUTAGES`), if it is.
-        healthy_since: since when it was never away, in true time.
+        healthy_since: since when it was never away and nothing came to it late, in true time.
+        back_since: since when it was never away, whatever came late.
         aways: when it was.
         late: by process, when something that it said was on its way for long.
         late_words: when a word about a lease was, of whatever process.
         wiped: when it was emptied, in true time.
         lost: by process, when it last lost an answer, in true time.
+        untold: by process, when news were lost on their way to it, in true time.
         post: does something after so many seconds, outside of all processes.
     """
 
-    def __init__(self, records: Records, rates: Rates, random: Random, tally: Tally) -> None:
+    def __init__(self, records: Records, rates: Rates, random: Random, news: Random, tally: Tally) -> None:
         self.records = records
         self.rates = rates
         self.random = random
+        self.news = news
         self.tally = tally
         self.outage: str | None = None
         self.healthy_since = 0.0
+        self.back_since = 0.0
         self.aways = Spans()
         self.late_words = Spans()
         self.late: defaultdict[Any, Spans] = defaultdict(Spans)
         self.wiped: list[float] = []
         self.lost: dict[Any, float] = {}
+        self.untold: defaultdict[Any, Spans] = defaultdict(Spans)
         self.on_wipe: Callable[[], None] = lambda: None
         self.post: Callable[[float, Callable[[], Awaitable[None]]], None]
 
@@ -139,7 +150,7 @@ class Shelf:
         if self.outage is not None:
             self.aways.end(trio.current_time())
         self.outage = None
-        self.healthy_since = trio.current_time()
+        self.healthy_since = self.back_since = trio.current_time()
 
     def wipe(self) -> None:
         self.on_wipe()
@@ -267,6 +278,16 @@ class ProcessStore(Store):
 
     async def changes(self, cursor: str, wait_s: float) -> Any:
         await self._reach()
-        answer = await self._inner.changes(cursor, wait_s)
+        changes = await self._inner.changes(cursor, wait_s)
         await self._reach()
-        return answer
+        return self._less(changes) if changes.credentials else changes
+
+    def _less(self, news: Changes) -> Changes:
+        """What arrives of news: some are lost, and whoever waits for them never hears of that."""
+        shelf = self._shelf
+        if shelf.news.random() >= shelf.rates.answer * NEWS_LOST:
+            return news
+        shelf.tally.add("store news lost")
+        now = trio.current_time()
+        shelf.untold[self._process].add(now, now)
+        return replace(news, credentials=())

@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from wxtoken_asgi.errors import BudgetSpent
-from wxtoken_asgi.policy import OVERLAP_TRUST_S, QUOTA_SPREAD, URGENT_BACKOFF_CAP_S
+from wxtoken_asgi.errors import WxTokenError
 from wxtoken_asgi.stores.contract import Claim, Commit, Committed, Granted
 
-from simulation.chance import DAY
+from simulation.answers import Answers
+from simulation.calm import Calm
 from simulation.doubts import Doubts
+from simulation.goings import Goings
 from simulation.history import History
 from simulation.kernel import HOT_S, HOT_TASKS, Process
+from simulation.lapses import Lapses
+from simulation.lives import Lives
+from simulation.news import News
 from simulation.quotas import Quotas
-from simulation.spans import HEARD_S, INF, NEWS_S, met
+from simulation.spans import COMPARED_S, HEARD_S, INF, met
 from simulation.spared import Spared
 from simulation.unleased import Unleased
 
@@ -26,15 +30,11 @@ if TYPE_CHECKING:
     from simulation.workers import Worker
     from simulation.world import World
 
-CALM_S = 900.0
-"""So long after the last trouble every back-off has ended and every value is back."""
-
 PROVED_S = 1900.0
 """A ticket is proved every 10 to 30 minutes."""
 
 READ_S, REFRESH_S = 5.0, 12.0
 AT_ONCE = 5000
-MARGIN_S = 30.0
 OVERLAP_S = 300.0
 BELIEVED_S = 60.0
 """A value that is given back to an emptied store may be late by more than its margin."""
@@ -56,6 +56,7 @@ class Watch:
         states: how often each state of a credential was seen.
         trace: a sum over all that the store and WeChat were asked, and when.
         history: what the store has said of each record.
+        goings: whether processes begin and end in time.
     """
 
     def __init__(self, world: World) -> None:
@@ -70,11 +71,15 @@ class Watch:
         self._born: dict[tuple[str, str, str], float] = {}
         self._had: set[tuple[str, str, str]] = set()
         self._outside: dict[str, float] = {}
-        self._served_once: set[tuple[str, str]] = set()
         self._asked_at: dict[tuple[str, str], float] = {}
+        self._answers = Answers(world, self.broken)
         self._doubts = Doubts(world, self.broken)
         self._quotas = Quotas(world, self.broken)
+        self.goings = Goings(world, self.broken)
+        self._news = News(world, self.broken)
         self._spared = Spared(world, self.broken)
+        self._lives = Lives(world, self.broken)
+        self._lapses = Lapses(self.broken, Calm(world, self._outside))
         self._unleased = Unleased(world)
         self._tickets: dict[tuple[int, str], float] = {}
         self._moment = (0.0, 0)
@@ -108,27 +113,6 @@ class Watch:
             met(spans, since, INF) for spans in (shelf.aways, shelf.late[worker.process])
         )
 
-    def _calm(self, worker: Worker, app: str) -> bool:
-        now, world = trio.current_time(), self.world
-        if world.way.away is not None or world.shelf.outage is not None or app in world.faults.refused:
-            return False
-        last = max(
-            world.way.healthy_since,
-            world.shelf.healthy_since,
-            worker.disturbed,
-            world.faults.mended.get(app, 0.0),
-            self._outside.get(app, -INF),
-            *world.shelf.wiped[-1:],
-        )
-        return now - last > CALM_S and now - self._spoiled(app) > CALM_S
-
-    def _spoiled(self, app: str) -> float:
-        """When a call went wrong after which an account with a small quota may rest for many minutes."""
-        account = self.world.account(app)
-        if account.endpoint == "stable" or QUOTA_SPREAD * DAY / account.daily_quota <= URGENT_BACKOFF_CAP_S:
-            return -INF
-        return self.world.way.spoiled.get(account.appid, -INF)
-
     # what callers see
 
     def looked(self, worker: Worker, entry: Any) -> None:
@@ -148,19 +132,15 @@ class Watch:
         if seconds > (READ_S if what == "read" else REFRESH_S) + 0.5:
             self.broken("waiting", f"a {what} at {worker} took {seconds:.2f} s")
 
-    def refused(self, worker: Worker, app: str, kind: str, error: Exception) -> None:
+    def refused(self, worker: Worker, app: str, kind: str, error: WxTokenError) -> None:
         self.world.tally.add(f"read refused: {type(error).__name__}")
-        if isinstance(error, BudgetSpent) or (app, kind) not in self._served_once:
-            return
-        if self._quotas.spent_unseen(app, error):
-            return
-        if self._calm(worker, app):
-            self.broken("P1", f"{worker} refused the {kind} of {app} while all was well: {error}")
+        if not self._quotas.spent_unseen(app, error):
+            self._lapses.refused(worker, app, kind, error)
 
     def served(self, worker: Worker, tokens: Any, app: str, kind: str, held: Any) -> bool:
         """Whether the value served is dead."""
         self.world.tally.add("reads")
-        self._served_once.add((app, kind))
+        self._lapses.served(app, kind)
         if kind == "jsapi_ticket":
             return self._served_ticket(worker, app, held)
         sandbox, now = self.world.sandbox, self.world.now()
@@ -243,6 +223,8 @@ class Watch:
             return
         if superseded < due_at - 5 or self._was_rough(app, since - 60):
             return  # fetched early, for a reason that is counted elsewhere
+        if met(world.shelf.untold[worker.process], since - COMPARED_S, since):
+            return  # when it told the client, it did not know yet
         self.broken(
             "P1",
             f"a client of {worker} kept a token of {app} that died {now - superseded - OVERLAP_S:.0f} s ago",
@@ -261,32 +243,28 @@ class Watch:
         """The store was emptied: it knows no lease that it gave before, and may begin anew below those."""
         self._fences.clear()
         self._quotas.forget()
+        self._lives.forget()
         self.history.forget()
         self._spared.wiped()
 
+    def booted(self) -> None:
+        """A host was booted: what a file there knows may count as ended."""
+        self.history.booted()
+        self._lives.forget()
+
+    def answered(
+        self, worker: Worker, app: str, value: str, *, dead: str | None, before: str, begun: float
+    ) -> None:
+        """Somebody asked for a new token, and this came of it."""
+        asked = self._asked_at.get((app, "access_token"), -INF)
+        if dead is None:
+            self._answers.renewed(worker, app, value, before=before, begun=begun, asked=asked)
+        else:
+            self._answers.reported(worker, app, value, dead=dead, begun=begun, asked=asked)
+
     def refreshed(self, worker: Worker, app: str, kind: str, version: int) -> None:
         """Every other worker must know of it soon."""
-        self.world.later(NEWS_S, lambda: self._know(worker, app, kind, version, trio.current_time()))
-
-    def _know(self, teller: Worker, app: str, kind: str, version: int, now: float) -> None:
-        shelf = self.world.shelf
-        if shelf.outage is not None or now - shelf.healthy_since < 2 * HEARD_S:
-            return
-        if any(now - wiped < 2 * HEARD_S for wiped in shelf.wiped):
-            return
-        if now - shelf.lost.get(teller.process, -INF) < HEARD_S:
-            return  # it had to go on without the store for a moment
-        for worker in self.world.workers:
-            if worker is teller or not worker.up or now - worker.disturbed < HEARD_S:
-                continue
-            if now - shelf.lost.get(worker.process, -INF) < HEARD_S:
-                continue
-            held = worker.tokens.entry(app, kind).held  # type: ignore[union-attr]
-            known = held.version if held is not None else 0
-            if known < version:
-                self.broken(
-                    "P9", f"{worker} does not know the {kind} of {app} that {teller} answered 1 s ago"
-                )
+        self._news.answered(worker, app, kind, version)
 
     # what the store sees
 
@@ -295,6 +273,7 @@ class Watch:
             self._unleased.claimed(worker.process, args[0], answer)
             return
         self._trace((worker.number, name))
+        self._quotas.stored(worker.process, name)
         self._doubts.stored(name, args[0] if args else (), answer)
         self.history.stored(name, args[0] if args else (), answer, trio.current_time())
         if name == "claim":
@@ -314,8 +293,10 @@ class Watch:
         now = trio.current_time()
         if claim.asked and now - asked > ASKED_S and not worker.process.was_frozen(now - ASKED_S):
             self.broken("P8", f"{worker} claims {key} as asked for; nobody asked")
+        self.goings.claimed(worker, key, claimed)
         if isinstance(claimed, Granted):
             self.world.tally.add("fetches")
+            self._lapses.granted(worker, key, claimed.record, asked=claim.asked)
             known = self._fences.get(key, 0)
             self._fences[key] = max(known, claimed.fence)
             if claim.asked:
@@ -326,24 +307,14 @@ class Watch:
                 self.broken("P2", f"{worker} may fetch {key}, which is fresh")
 
     def _committing(self, commit: Commit) -> None:
-        if commit.credential.kind != "access_token":
-            return
-        token = self.world.sandbox._wechat.token(commit.value)
-        if token is None:
-            self.broken("P1", f"a value was committed that WeChat never made: {commit}")
-            return
-        self._doubts.committing(commit)
-        left = token.end - self.world.now() - MARGIN_S
-        if commit.ttl_s > left + 0.015:
-            self.broken("P1", f"{commit} lives {commit.ttl_s - left:.3f} s too long")
-        if commit.ttl_s <= OVERLAP_TRUST_S and commit.ask_in_s == 0:
-            return  # it was fetched without a lease, and is said now that the store is back
-        if commit.credential.endpoint == "token" and not 3600 - 25 < commit.ask_in_s <= 4320:
-            self.broken("jitter", f"{commit} is due outside 50-60 % of its life")
+        if self._lives.committing(commit) and commit.credential.kind == "access_token":
+            self._doubts.committing(commit)
 
     def _committed(self, worker: Worker, commit: Commit, committed: Committed) -> None:
         self.world.tally.add("commits" if committed.taken else "commits refused")
         key = (self.world.app(commit.credential), commit.credential.kind)
+        if committed.taken:
+            self._lives.committed(commit)
         if committed.taken and commit.fence < self._fences.get(key, 0):
             self.broken("P3", f"{worker} wrote the {key} of an older lease over a newer one")
 
@@ -395,6 +366,7 @@ class Watch:
             for entry in tokens._registry.wanted:
                 state = entry.state(tokens.clock).value
                 self.states[state] = self.states.get(state, 0) + 1
+                self._lapses.sampled(worker, self.world.app(entry.credential), entry.kind.name, state)
             if tokens.statistics().waiting > self.world.callers + len(tokens._registry.entries) + 1:
                 self.broken("waiting", "more wait than there are callers")
 

@@ -46,6 +46,7 @@ class Call:
         begun: when it was sent, in true time.
         ended: when its answer came; None: it is on its way, or was lost.
         late: its process was stopped just before it, and sent it all the same when it went on.
+        forced: it makes WeChat give out another token.
     """
 
     key: tuple[str, str]
@@ -53,6 +54,7 @@ class Call:
     begun: float
     ended: float | None = None
     late: bool = False
+    forced: bool = False
 
 
 class Way:
@@ -156,7 +158,8 @@ class _Transport(httpx.AsyncBaseTransport):
             way.spoil(key[0])
         if trouble == "refuses":
             raise httpx.ConnectError("refused", request=request)
-        call = Call(key, self._process, trio.current_time(), late=late)
+        forced = b"force_refresh" in request.content
+        call = Call(key, self._process, trio.current_time(), late=late, forced=forced)
         way.called(call)
         try:
             return await self._carry(request, trouble)

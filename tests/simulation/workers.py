@@ -42,6 +42,7 @@ class Worker:
     Attributes:
         process: the process that holds the place now.
         tokens: its manager, once that is open.
+        lived: its process has begun to work, and may have ended since.
         disturbed: when it was last stopped, or began, in true time.
         asked: by credential, when somebody last asked it for a new value in earnest.
     """
@@ -55,6 +56,7 @@ class Worker:
         self.process: Process
         self.tokens: TokenManager | None = None
         self.ending: anyio.Event
+        self.lived = False
         self.disturbed = 0.0
         self.asked: dict[tuple[str, str], float] = {}
 
@@ -70,11 +72,12 @@ class Worker:
         if self.lives:
             self.process.kill()
         self.lives += 1
-        self.tokens = None
+        self.tokens, self.lived = None, False
         self.disturbed = trio.current_time()
         self.process = Process(self.number, f"{self.number}.{self.lives}")
         self.ending = anyio.Event()
         self.world.kernel.spawn(self.process, self._guarded)
+        self.world.watch.goings.begun(self)
 
     async def _guarded(self) -> None:
         try:
@@ -95,7 +98,7 @@ class Worker:
             clock=clock,
         )
         async with tokens:
-            self.tokens = tokens
+            self.tokens, self.lived = tokens, True
             self.disturbed = trio.current_time()
             async with anyio.create_task_group() as group:
                 for _ in range(world.callers):
@@ -171,9 +174,11 @@ class Worker:
         if dead is None or (held is not None and held.value == dead):
             self.asked[app, kind] = begun
         world.tally.add("reported" if dead else "asked")
-        version = 0
+        version, before = 0, held.value if held is not None else ""
         try:
             value = await tokens.refresh(app, kind, dead=dead)
+            if kind == "access_token":
+                world.watch.answered(self, app, value, dead=dead, before=before, begun=begun)
             held = tokens.entry(app, kind).held
             version = held.version if held is not None and held.value == value else 0
         except BudgetSpent:

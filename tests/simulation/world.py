@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import time
 import traceback
 from collections.abc import Awaitable, Callable
@@ -17,7 +16,7 @@ from wxtoken_asgi import Account
 from wxtoken_asgi.sandbox import Sandbox
 from wxtoken_asgi.stores.sqlite import storetime
 
-from simulation import branches
+from simulation import branches, crashes
 from simulation.chance import DENSE, HOUR, Chance, Rates, Tally
 from simulation.faults import Faults
 from simulation.hosts import EPOCH, Host, HostClock
@@ -119,7 +118,8 @@ class World:
         self.way = Way(self.sandbox, what.rates, self.chance.stream("way"), self.tally)
         self.way.on_call = self.watch.called
         records = InMemory(true_clock) if what.store == "memory" else InAFile(folder / "tokens.db")
-        self.shelf = Shelf(records, what.rates, self.chance.stream("shelf"), self.tally)
+        shelf, news = self.chance.stream("shelf"), self.chance.stream("news")
+        self.shelf = Shelf(records, what.rates, shelf, news, self.tally)
         self.shelf.on_wipe = self.watch.wiped
         self.kernel.on_hot = self.watch.hot
         self.shelf.post = self.post
@@ -202,7 +202,6 @@ class World:
 def simulate(what: Run, done: Callable[[Result], None]) -> None:
     """Carry out a run, and say what came of it before the processes that were killed can come to life
     again: whoever calls this has to end then."""
-    logging.disable(logging.CRITICAL)
     gc.set_threshold(100_000)  # most of what is made here is gone soon without it
     kernel = Kernel()
     begun = time.perf_counter()
@@ -210,6 +209,7 @@ def simulate(what: Run, done: Callable[[Result], None]) -> None:
     async def all_of_it() -> None:
         with quick_folder() as folder:
             world = World(what, kernel, folder)
+            crashes.listen(world.watch.broken)
             branches.count(world.tally)
             storetime.boot_id = lambda: f"boot {world.hosts[0].boots}"
             try:
