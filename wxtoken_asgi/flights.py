@@ -29,12 +29,14 @@ class Flight:
         urgent: a caller waits for it.
         placed: it has a place among the fetches in flight.
         crossed: another process fetches it, so this one left it alone.
+        brought: set at its end, or as soon as other processes have brought a good value.
         done: set at its end.
         error: what went wrong, once it is done.
     """
 
     __slots__ = (
         "blind",
+        "brought",
         "crossed",
         "done",
         "error",
@@ -55,6 +57,7 @@ class Flight:
         self.placed = False
         self.crossed = False
         self.news = anyio.Event()
+        self.brought = anyio.Event()
         self.done = anyio.Event()
         self.error: WxTokenError | None = None
         self.loop: EventLoopToken = current_token()
@@ -170,8 +173,12 @@ class Flights:
     def tell(self, entries: Iterable[Entry]) -> None:
         """Other processes have changed these."""
         for entry in entries:
-            if entry.flight is not None and entry.flight.loop == current_token():
-                entry.flight.news.set()
+            flight = entry.flight
+            if flight is None or flight.loop != current_token():
+                continue
+            flight.news.set()
+            if entry.good(self._clock) is not None:  # whatever this flight is held up by
+                flight.brought.set()
 
     def _check_open(self, entry: Entry) -> None:
         if self.closed:
@@ -220,5 +227,6 @@ class Flights:
             self._flying.discard(flight)
             if entry.flight is flight:
                 entry.flight = None
+            flight.brought.set()
             flight.done.set()
             self._landed(entry, flight)

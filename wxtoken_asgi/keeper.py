@@ -149,10 +149,12 @@ class Keeper:
 
     def _permit_alone(self, entry: Entry) -> Permit:
         logger.warning("the store is away: %s is fetched without a lease (degraded)", entry)
-        known = entry.held.version if entry.held is not None else 0
-        record = entry.record(self.clock) or Record(entry.credential)
-        record = replace(record, attempts=entry.attempts, error=entry.error)
-        fence = max(known + 1, int(self.clock.time() * 1000))
+        held = entry.held
+        ended = (
+            Record(entry.credential) if held is None else Record(entry.credential, held.version, held.value)
+        )
+        record = replace(entry.record(self.clock) or ended, attempts=entry.attempts, error=entry.error)
+        fence = max(record.version + 1, int(self.clock.time() * 1000))
         return Permit(record, fence, self.clock.monotonic(), leased=False)
 
     def _can_wait(self, entry: Entry) -> bool:

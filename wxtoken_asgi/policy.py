@@ -81,8 +81,8 @@ class Fetched:
     Args:
         expires_in: seconds, as WeChat stated them.
         elapsed_s: seconds since just before the request was sent.
-        unchanged: it brought the value that is held already.
-        held_ttl_s: seconds that the held value had left, if there is one.
+        unchanged: it brought the value that is held already, or was until its estimated end.
+        held_ttl_s: seconds that the held value had left, if there is one; 0 or less: it has ended.
     """
 
     expires_in: float

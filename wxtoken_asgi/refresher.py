@@ -278,7 +278,7 @@ class Refresher:
         fetched = Fetched(
             answer.expires_in,
             elapsed_s,
-            unchanged=held.good and answer.value == held.value,
+            unchanged=answer.value == held.value,
             held_ttl_s=held.ttl_s - elapsed_s,
         )
         draw = self._clock.random.random()

@@ -64,7 +64,10 @@ class Waiter:
         with self._counted(entry, page=page):
             with anyio.move_on_after(within_s) as scope:
                 return await self._until_good(entry, scope)
-            raise self._still_waiting(entry)
+            held = self._current(entry).good(self._clock)
+            if held is None:
+                raise self._still_waiting(entry)
+            return held
 
     async def renew(
         self, entry: Entry, within_s: float, *, dead: str | None = None, found: bool = False
@@ -99,10 +102,11 @@ class Waiter:
             entry = self._current(entry)
             await self._back_off(entry, scope)
             flight = self._flights.join(entry)
-            await flight.done.wait()
-            held = entry.good(self._clock)
-            if held is not None:
-                return held
+            for something in (flight.brought, flight.done):
+                await something.wait()
+                held = entry.good(self._clock)
+                if held is not None:
+                    return held
             if not flight.asked:  # what an asked-for refresh met may not concern a reader
                 await self._sleep_or_raise(flight.error or self._still_waiting(entry), scope)
 

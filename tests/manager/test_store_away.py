@@ -919,3 +919,46 @@ async def test_an_emptied_store_s_error_says_nothing_of_a_value_that_is_good(wor
     failed = Record(entry.credential, error=LastError("transient", "no"), wait_s=60)
     assert not entry.adopt(failed, world.clock.moment())
     assert entry.error is None
+
+
+@pytest.mark.parametrize("fault", [None, "away"], ids=["with the store", "without it"])
+async def test_a_ticket_that_has_ended_and_is_given_again_is_no_new_one(fault):
+    fleet = Fleet(["stable"], overlap="grace", apart_s=0)
+    store = FaultyStore(fleet.clock)
+    store.faults["*"] = "away"
+    async with fleet.manager(store=store) as tokens:
+        ticket = await tokens.jsapi_ticket("account0")
+        entry = tokens.entry("account0", "jsapi_ticket")
+        store.faults.clear()
+        await anyio.sleep(5)  # it is in the store now, for 10 minutes
+        fleet.sandbox.away(700)
+        await anyio.sleep(699)
+        assert entry.good(fleet.clock) is None
+        if fault is not None:
+            store.faults["*"] = fault
+        await anyio.sleep(120)
+        assert await tokens.jsapi_ticket("account0") == ticket
+        assert 400 < entry.left(fleet.clock) <= 600
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "taken over"])
+async def test_a_reader_gets_what_others_have_brought_whatever_holds_its_own_fetch_up(world, store, told):
+    store.faults["claim"] = "hang"
+    async with (
+        world.manager(world.account("beta"), store=store) as tokens,
+        anyio.create_task_group() as group,
+    ):
+        entry, begun, got = tokens.entry("beta", "access_token"), world.clock.monotonic(), []
+
+        async def read():
+            got.append((await tokens.access_token("beta"), world.clock.monotonic() - begun))
+
+        group.start_soon(read)
+        await anyio.sleep(1 if told else 4)
+        if told:
+            await store.inner.supply([Supply(entry.credential, "news", 7000, 3600)])
+        else:
+            entry.adopt(Record(entry.credential, 7, "news", ttl_s=7000, ask_in_s=3600), world.clock.moment())
+    [(value, waited_s)] = got
+    assert value == "news"
+    assert waited_s < (2 if told else 5.1)
