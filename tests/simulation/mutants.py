@@ -201,7 +201,7 @@ MUTANTS = (
     ),
     Mutant("budgets are not spent", "refresher.py", "charges=charges(entry, flight),", "charges=(),"),
     Mutant(
-        "budgets three times as large",
+        "a budget for each of three processes",
         "refresher.py",
         "charges=charges(entry, flight),",
         "charges=tuple(c._replace(limit=3 * c.limit) for c in charges(entry, flight)),",
