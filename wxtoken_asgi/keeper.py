@@ -241,6 +241,10 @@ class Keeper:
             self.untold[entry] = self.untold.get(entry, Untold()).with_loss(permit.since)
         self._fail_alone(entry, fail, at)
 
+    def fail_alone(self, entry: Entry, fail: Fail) -> None:
+        """Remember a failure that no lease was for, until the store tells something else."""
+        self._fail_alone(entry, fail, self.clock.moment())
+
     def _fail_alone(self, entry: Entry, fail: Fail, at: Moment) -> None:
         if entry.held is not None and fail.cut is not None:
             entry.held = entry.held.cut(fail.cut, at)

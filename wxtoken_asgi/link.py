@@ -42,7 +42,7 @@ class Link:
     Attributes:
         opened: the store was opened.
         away: the store did not answer when it was last asked, or cannot be written to.
-        returns: how often it was back after that.
+        returns: how often it answered again after it had not.
         claims: asked one by one and sent together, as `commits` and `fails` are.
     """
 
@@ -56,7 +56,7 @@ class Link:
         self.commits: Batches[Commit, Committed] = Batches(self._say_commits, tasks)
         self.fails: Batches[Fail, Record] = Batches(self._say_fails, tasks)
         self._clock = clock
-        self._readable = False
+        self._readable = self._silent = False
         self._unwritten_until = float("-inf")
         self._owner: tuple[tuple[int, EventLoopToken], str] | None = None
 
@@ -106,7 +106,7 @@ class Link:
     async def _ask(self, operation: Awaitable[T]) -> T:
         try:
             with anyio.fail_after(STORE_S):
-                return await operation
+                answer = await operation
         except StoreError as error:
             raise self._missed(error) from None
         except TimeoutError:
@@ -118,14 +118,17 @@ class Link:
             logger.exception("the store failed")
             msg = f"the store failed ({type(error).__name__})"
             raise self._missed(StoreError(msg)) from None
+        self.returns += self._silent
+        self._silent = False
+        return answer
 
     def _is_back(self) -> None:
         if self.away:
             logger.warning("the store is back")
             self.away = False
-            self.returns += 1
 
     def _missed(self, error: StoreError) -> StoreError:
+        self._silent = True
         if not self.away:
             logger.error("%s; what is held in memory is served meanwhile", error)
             self.away = True

@@ -15,7 +15,7 @@ from wxtoken_asgi.charges import CALLS, FORCED, charges, names
 from wxtoken_asgi.deaths import Cause
 from wxtoken_asgi.entries import Entry
 from wxtoken_asgi.errcodes import ErrorClass
-from wxtoken_asgi.errors import BudgetSpent, NotReady
+from wxtoken_asgi.errors import BudgetSpent, NotReady, StoreError
 from wxtoken_asgi.flights import Flight
 from wxtoken_asgi.herald import Herald
 from wxtoken_asgi.keeper import Keeper, Permit
@@ -24,7 +24,7 @@ from wxtoken_asgi.policy import Fetched, Kept, Trouble
 from wxtoken_asgi.sources import Answer, Ask, Reason, RefusedError
 from wxtoken_asgi.stores.contract import Busy, Claim, Commit, Cost, Cut, Fail, LastError
 from wxtoken_asgi.tally import Tally
-from wxtoken_asgi.troubles import is_news, last_error, trouble
+from wxtoken_asgi.troubles import STORE_AWAY, is_news, last_error, trouble
 from wxtoken_asgi.weixin import UpstreamError, Weixin
 
 logger = logging.getLogger("wxtoken_asgi")
@@ -144,16 +144,26 @@ class Refresher:
             return
         parent = await self._parent(entry.parent, None)
         if not await self._attempt(entry, flight, place, parent):
-            renewed = await self._renewed(entry.parent, parent)
+            renewed = await self._renewed(entry, entry.parent, parent)
             await self._attempt(entry, flight, place, renewed, tried=parent)
 
-    async def _renewed(self, parent: Entry, dead: str) -> str:
-        """A parent's value in place of one that is dead; the same, if it may not be replaced just now."""
+    async def _renewed(self, entry: Entry, parent: Entry, dead: str) -> str:
+        """A parent's value in place of one that is dead; the same, if it may not be replaced just now.
+
+        Raises:
+            StoreError: only the store could count that; with a back-off, or each reader would ask in vain.
+        """
         try:
             return await self._parent(parent, dead)
         except BudgetSpent as spent:
             logger.debug("%s", spent)
             return dead
+        except StoreError as away:
+            error = LastError(STORE_AWAY, f"{entry}: its token is dead, and {away}")
+            met = Trouble(error.cls, entry.attempts, entry.left(self._clock), NO_QUOTA)
+            wait_s = policy.wait_after(met, entry.kind.policy, draw=self._clock.random.random())
+            self._keeper.fail_alone(entry, Fail(entry.credential, 0, wait_s=wait_s, error=error))
+            raise trouble(entry, error, wait_s) from None
 
     async def _attempt(
         self, entry: Entry, flight: Flight, place: Place, parent: str | None = None, tried: str | None = None

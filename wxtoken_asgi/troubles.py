@@ -11,6 +11,7 @@ from wxtoken_asgi.errors import (
     BudgetSpent,
     NoSuchCredential,
     NotReady,
+    StoreError,
     UpstreamRefused,
     UpstreamTimeout,
     WxTokenError,
@@ -22,6 +23,9 @@ _PART: Final = "the part of the daily quota of fetches that is not kept for what
 
 HOPELESS: Final = frozenset({"permanent", "operator", "state", "quota"})
 """Classes of errors that asking again at once would not help."""
+
+STORE_AWAY: Final = "store"
+"""The class of an error of this service alone: the store is away, and it could not be done without."""
 
 DAY_QUOTA: Final = 45009
 
@@ -62,6 +66,10 @@ def trouble(entry: Entry, error: LastError, retry_in: float) -> WxTokenError:
     account = entry.account.name
     if error.errcode in entry.kind.absent:
         return NoSuchCredential(error.message, account=account, errcode=error.errcode)
+    if error.cls == STORE_AWAY:
+        away = StoreError(error.message)
+        away.retry_in = retry_in
+        return away
     if error.cls in HOPELESS:
         return UpstreamRefused(error.message, account=account, errcode=error.errcode, retry_in=retry_in)
     kind = UpstreamTimeout if error.cls == "timeout" else NotReady

@@ -23,11 +23,13 @@ class Lapses:
     Args:
         broken: told of a broken promise: which, and how.
         calm: whether all is well for an account, as a worker sees it.
+        spent: whether WeChat gives no more tokens of an account today, for reasons that are known.
     """
 
-    def __init__(self, broken: Callable[[str, str], None], calm: Calm) -> None:
+    def __init__(self, broken: Callable[[str, str], None], calm: Calm, spent: Callable[[str], bool]) -> None:
         self._broken = broken
         self._calm = calm
+        self._spent = spent
         self._served: set[tuple[str, str]] = set()
 
     def served(self, app: str, kind: str) -> None:
@@ -54,4 +56,4 @@ class Lapses:
 
     def _lost(self, worker: Worker, app: str, kind: str) -> bool:
         """Whether there was one, and nothing explains that it has gone."""
-        return (app, kind) in self._served and self._calm(worker, app)
+        return (app, kind) in self._served and self._calm(worker, app) and not self._spent(app)

@@ -26,11 +26,12 @@ class News:
         self._world = world
         self._broken = broken
 
-    def answered(self, teller: Worker, app: str, kind: str, version: int) -> None:
-        """A worker has answered a refresh with this version."""
-        self._world.later(NEWS_S, lambda: self._heard(teller, app, kind, version))
+    def answered(self, teller: Worker, app: str, kind: str) -> None:
+        """A worker has answered a refresh with what it holds."""
+        held = _held(teller, app, kind)
+        self._world.later(NEWS_S, lambda: self._heard(teller, app, kind, held))
 
-    def _heard(self, teller: Worker, app: str, kind: str, version: int) -> None:
+    def _heard(self, teller: Worker, app: str, kind: str, told: Any) -> None:
         if self._in_the_way(2 * HEARD_S) or self._lost(teller, HEARD_S):
             return  # it had to go on without the store for a moment
         now = trio.current_time()
@@ -38,20 +39,20 @@ class News:
             if worker is teller or self._disturbed(worker, HEARD_S):
                 continue
             if met(self._world.shelf.untold[worker.process], now - COMPARED_S, now):
-                self._look_again(worker, app, kind, version)
-            elif _known(worker, app, kind) < version:
-                told = f"{teller} answered {NEWS_S:g} s ago"
-                self._broken("P9", f"{worker} does not know the {kind} of {app} that {told}")
+                self._look_again(worker, app, kind, told)
+            elif _is_behind(worker, app, kind, told):
+                ago = f"{teller} answered {NEWS_S:g} s ago"
+                self._broken("P9", f"{worker} does not know the {kind} of {app} that {ago}")
 
-    def _look_again(self, worker: Worker, app: str, kind: str, version: int) -> None:
+    def _look_again(self, worker: Worker, app: str, kind: str, told: Any) -> None:
         """News to it were lost: there is a second line behind them."""
-        self._world.later(COMPARED_S, lambda: self._compared(worker, app, kind, version))
+        self._world.later(COMPARED_S, lambda: self._compared(worker, app, kind, told))
 
-    def _compared(self, worker: Worker, app: str, kind: str, version: int) -> None:
+    def _compared(self, worker: Worker, app: str, kind: str, told: Any) -> None:
         since_s = COMPARED_S + HEARD_S
         if self._in_the_way(since_s) or self._disturbed(worker, since_s):
             return
-        if _known(worker, app, kind) < version:
+        if _is_behind(worker, app, kind, told):
             ago = f"that was answered {COMPARED_S + NEWS_S:g} s ago"
             self._broken("P9", f"{worker}, whose news were lost, does not know the {kind} of {app} {ago}")
 
@@ -72,8 +73,12 @@ class News:
         return trio.current_time() - self._world.shelf.lost.get(worker.process, -INF) < seconds
 
 
-def _known(worker: Worker, app: str, kind: str) -> int:
-    """The version of what it holds."""
+def _held(worker: Worker, app: str, kind: str) -> Any:
     tokens: Any = worker.tokens
-    held = tokens.entry(app, kind).held
-    return held.version if held is not None else 0
+    return tokens.entry(app, kind).held
+
+
+def _is_behind(worker: Worker, app: str, kind: str, told: Any) -> bool:
+    """Whether it holds something older. A ticket that was fetched again is the same, whatever its version."""
+    held = _held(worker, app, kind)
+    return held is None or (held.version < told.version and held.value != told.value)

@@ -27,7 +27,6 @@ FORCED_A_DAY = 20
 
 ASKED_A_DAY = 50
 REFUNDED = 5
-DAY_QUOTA_SPENT = 45009
 
 
 class Quotas:
@@ -104,14 +103,12 @@ class Quotas:
         if len(granted) > ASKED_A_DAY * (1 + self._wipes()) + self._refunded(key):
             self._broken("P7", f"{len(granted)} asked-for fetches of {key} in 24 hours")
 
-    def spent_unseen(self, app: str, error: Exception) -> bool:
+    def spent_unseen(self, app: str) -> bool:
         """An emptied store has forgotten what was spent; WeChat has not."""
-        account = self._world.account(app)
-        return (
-            getattr(error, "errcode", None) == DAY_QUOTA_SPENT
-            and len(self._day[account.appid, "access_token"]) > account.daily_quota
-            and any(wiped > trio.current_time() - DAY for wiped in self._world.shelf.wiped)
-        )
+        account, since = self._world.account(app), trio.current_time() - DAY
+        day = self._day[account.appid, "access_token"]
+        _keep_a_day(day, trio.current_time())
+        return len(day) > account.daily_quota and any(wiped > since for wiped in self._world.shelf.wiped)
 
     def _was_away(self, within_s: float) -> bool:
         shelf = self._world.shelf
@@ -127,5 +124,5 @@ class Quotas:
 
 
 def _keep_a_day(moments: deque[float], now: float) -> None:
-    while moments[0] < now - DAY:
+    while moments and moments[0] < now - DAY:
         moments.popleft()

@@ -79,7 +79,7 @@ class Watch:
         self._news = News(world, self.broken)
         self._spared = Spared(world, self.broken)
         self._lives = Lives(world, self.broken)
-        self._lapses = Lapses(self.broken, Calm(world, self._outside))
+        self._lapses = Lapses(self.broken, Calm(world, self._outside), self._quotas.spent_unseen)
         self._unleased = Unleased(world)
         self._tickets: dict[tuple[int, str], float] = {}
         self._moment = (0.0, 0)
@@ -134,8 +134,7 @@ class Watch:
 
     def refused(self, worker: Worker, app: str, kind: str, error: WxTokenError) -> None:
         self.world.tally.add(f"read refused: {type(error).__name__}")
-        if not self._quotas.spent_unseen(app, error):
-            self._lapses.refused(worker, app, kind, error)
+        self._lapses.refused(worker, app, kind, error)
 
     def served(self, worker: Worker, tokens: Any, app: str, kind: str, held: Any) -> bool:
         """Whether the value served is dead."""
@@ -262,9 +261,9 @@ class Watch:
         else:
             self._answers.reported(worker, app, value, dead=dead, begun=begun, asked=asked)
 
-    def refreshed(self, worker: Worker, app: str, kind: str, version: int) -> None:
+    def refreshed(self, worker: Worker, app: str, kind: str) -> None:
         """Every other worker must know of it soon."""
-        self._news.answered(worker, app, kind, version)
+        self._news.answered(worker, app, kind)
 
     # what the store sees
 

@@ -187,7 +187,7 @@ class Worker:
             world.tally.add("refresh refused")
         world.watch.waited(self, process, "refresh", trio.current_time() - begun, begun)
         if version:
-            world.watch.refreshed(self, app, kind, version)
+            world.watch.refreshed(self, app, kind)
 
     async def _keeper(self, tokens: TokenManager, app: str, kind: str) -> None:
         """Keeps each value for as long as it is told that it may, and then reads again."""
