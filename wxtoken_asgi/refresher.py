@@ -15,7 +15,7 @@ from wxtoken_asgi.charges import CALLS, FORCED, charges, names
 from wxtoken_asgi.deaths import Cause
 from wxtoken_asgi.entries import Entry
 from wxtoken_asgi.errcodes import ErrorClass
-from wxtoken_asgi.errors import BudgetSpent, NotReady, StoreError
+from wxtoken_asgi.errors import BudgetSpent, NotReady, WxTokenError
 from wxtoken_asgi.flights import Flight
 from wxtoken_asgi.herald import Herald
 from wxtoken_asgi.keeper import Keeper, Permit
@@ -24,7 +24,7 @@ from wxtoken_asgi.policy import Fetched, Kept, Trouble
 from wxtoken_asgi.sources import Answer, Ask, Reason, RefusedError
 from wxtoken_asgi.stores.contract import Busy, Claim, Commit, Cost, Cut, Fail, LastError
 from wxtoken_asgi.tally import Tally
-from wxtoken_asgi.troubles import STORE_AWAY, is_news, last_error, trouble
+from wxtoken_asgi.troubles import is_news, last_error, of_parent, trouble
 from wxtoken_asgi.weixin import UpstreamError, Weixin
 
 logger = logging.getLogger("wxtoken_asgi")
@@ -151,19 +151,23 @@ class Refresher:
         """A parent's value in place of one that is dead; the same, if it may not be replaced just now.
 
         Raises:
-            StoreError: only the store could count that; with a back-off, or each reader would ask in vain.
+            WxTokenError: it cannot be had now, nor can what hangs on it.
         """
         try:
             return await self._parent(parent, dead)
         except BudgetSpent as spent:
             logger.debug("%s", spent)
             return dead
-        except StoreError as away:
-            error = LastError(STORE_AWAY, f"{entry}: its token is dead, and {away}")
-            met = Trouble(error.cls, entry.attempts, entry.left(self._clock), NO_QUOTA)
-            wait_s = policy.wait_after(met, entry.kind.policy, draw=self._clock.random.random())
-            self._keeper.fail_alone(entry, Fail(entry.credential, 0, wait_s=wait_s, error=error))
-            raise trouble(entry, error, wait_s) from None
+        except WxTokenError as error:
+            self._rest(entry, of_parent(parent, error), error.retry_in or 0.0)
+            raise
+
+    def _rest(self, entry: Entry, error: LastError, wait_s: float) -> None:
+        """A back-off in this process, where there is no lease to end with one: else each reader would ask."""
+        met = Trouble(error.cls, entry.attempts, entry.left(self._clock), NO_QUOTA)
+        own_s = policy.wait_after(met, entry.kind.policy, draw=self._clock.random.random())
+        fail = Fail(entry.credential, 0, wait_s=max(wait_s, own_s), error=error)
+        self._keeper.fail_alone(entry, fail)
 
     async def _attempt(
         self, entry: Entry, flight: Flight, place: Place, parent: str | None = None, tried: str | None = None

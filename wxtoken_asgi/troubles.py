@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from wxtoken_asgi import deaths
 from wxtoken_asgi.charges import CALLS
 from wxtoken_asgi.entries import Entry
+from wxtoken_asgi.errcodes import ErrorClass
 from wxtoken_asgi.errors import (
     BudgetSpent,
     NoSuchCredential,
@@ -74,6 +76,13 @@ def trouble(entry: Entry, error: LastError, retry_in: float) -> WxTokenError:
         return UpstreamRefused(error.message, account=account, errcode=error.errcode, retry_in=retry_in)
     kind = UpstreamTimeout if error.cls == "timeout" else NotReady
     return kind(error.message, account=account, retry_in=retry_in, errcode=error.errcode)
+
+
+def of_parent(parent: Entry, error: WxTokenError) -> LastError:
+    """What is remembered of a fetch that waits for its parent's value, which cannot be had just now."""
+    if isinstance(error, StoreError):
+        return LastError(STORE_AWAY, str(error))
+    return replace(parent.error or LastError(ErrorClass.TRANSIENT.value, ""), message=str(error))
 
 
 def spent(entry: Entry, answer: Spent) -> BudgetSpent:

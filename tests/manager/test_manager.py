@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 
 import anyio
@@ -17,12 +18,16 @@ from wxtoken_asgi import (
     TooManyWaiting,
     UnknownAccount,
     UpstreamTimeout,
+    WxTokenError,
 )
 from wxtoken_asgi import waiter as waiter_module
 from wxtoken_asgi.policy import State
 from wxtoken_asgi.sources import HttpSource
 from wxtoken_asgi.stores import MemoryStore
 from wxtoken_asgi.stores.contract import LastError, Record
+
+from support.faulty_store import FaultyStore
+from support.world import APPIDS
 
 
 async def test_an_account_is_found_by_name_and_by_appid(world):
@@ -344,3 +349,32 @@ async def test_what_our_secret_was_refused_with_outlives_what_another_secret_was
         entry.adopt(Record(entry.credential, error=error, wait_s=60.0), at)
     assert entry.error == ours
     assert entry.waits(world.clock) > 0
+
+
+@pytest.mark.parametrize("name", ["alpha", "beta"])
+@pytest.mark.parametrize("why", ["the store", "the secret", "WeChat"])
+async def test_not_every_reader_asks_for_a_ticket_whose_token_is_dead_and_cannot_be_replaced(
+    world, name, why
+):
+    store = FaultyStore(world.clock)
+    async with world.manager(world.account(name), store=store) as tokens:
+        world.sandbox.revoke(await tokens.access_token(name))
+        if why == "the store":
+            store.faults["*"] = "away"
+        elif why == "the secret":
+            world.sandbox.reset_secret(APPIDS[name], "n" * 32)
+        else:
+            for path in ("token", "stable_token"):
+                world.sandbox.fail(path=f"/cgi-bin/{path}", times=None)
+        for _ in range(600):
+            with contextlib.suppress(WxTokenError):
+                await tokens.jsapi_ticket(name)
+            await anyio.sleep(1)
+        assert world.count("ticket/getticket") <= 60
+        store.faults.clear()
+        world.sandbox.heal()
+        await tokens.reload(
+            [world.account(name, secret="n" * 32)] if why == "the secret" else tokens.accounts
+        )
+        await anyio.sleep(400)  # the longest back-off of a token that is not about to end
+        assert world.sandbox.accepts_ticket(await tokens.jsapi_ticket(name))

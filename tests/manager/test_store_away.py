@@ -962,21 +962,3 @@ async def test_a_reader_gets_what_others_have_brought_whatever_holds_its_own_fet
     [(value, waited_s)] = got
     assert value == "news"
     assert waited_s < (2 if told else 5.1)
-
-
-async def test_without_the_store_not_every_reader_asks_for_a_ticket_whose_token_is_dead(world, store):
-    async with world.manager(world.account("alpha"), store=store) as tokens:
-        world.sandbox.revoke(await tokens.access_token("alpha"))
-        store.faults["*"] = "away"
-        refused = []
-        for _ in range(600):
-            try:
-                await tokens.jsapi_ticket("alpha")
-            except StoreError as error:
-                refused.append(error.retry_in)
-            await anyio.sleep(1)
-        assert world.count("ticket/getticket") <= 20
-        assert max(refused) > 30
-        store.faults.clear()
-        await anyio.sleep(60)
-        assert world.sandbox.accepts_ticket(await tokens.jsapi_ticket("alpha"))
