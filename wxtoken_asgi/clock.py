@@ -17,12 +17,10 @@ class Moment(NamedTuple):
     Args:
         wall: the wall clock, since 1970.
         now: the monotonic clock, a suspended machine's sleep included.
-        ticks: the monotonic clock, without it.
     """
 
     wall: float
     now: float
-    ticks: float
 
 
 class Clock:
@@ -39,7 +37,7 @@ class Clock:
         self._seed = seed
         self.random = random.Random(seed)
         if type(self) is Clock:  # the hot path looks at two clocks: the C functions themselves are quicker
-            vars(self).update(time=time.time, monotonic=_monotonic(), ticks=time.monotonic)
+            vars(self).update(time=time.time, monotonic=_monotonic())
 
     def time(self) -> float:
         """Wall-clock time: seconds since 1970. It may step."""
@@ -49,13 +47,9 @@ class Clock:
         """Seconds since boot, never stepping; a suspended machine's sleep counts, where it can be known."""
         return _monotonic()()
 
-    def ticks(self) -> float:
-        """The quickest clock that never goes back; a suspended machine's sleep need not count."""
-        return self.monotonic()
-
     def moment(self) -> Moment:
-        """What all of them say now."""
-        return Moment(self.time(), self.monotonic(), self.ticks())
+        """What both say now."""
+        return Moment(self.time(), self.monotonic())
 
     def reseed(self) -> None:
         """Draw a new random state, unless a fixed seed was asked for."""

@@ -24,7 +24,6 @@ class Held:
         version: the record's.
         wall_end: when it ends by the wall clock.
         end: when it ends by the monotonic clock.
-        ticks_end: when it ends by the clock that does not count a suspended machine's sleep.
         ask_at: when it is due, by the monotonic clock.
         life_end: when it would have ended by the monotonic clock, had its trust never been cut.
         lent: it is the value of the endpoint that the account used before; there is none of this one yet.
@@ -35,7 +34,6 @@ class Held:
     version: int
     wall_end: float
     end: float
-    ticks_end: float
     ask_at: float
     life_end: float = float("-inf")
     lent: bool = False
@@ -55,7 +53,6 @@ class Held:
             self,
             wall_end=min(self.wall_end, at.wall + cut.ttl_s),
             end=min(self.end, at.now + cut.ttl_s),
-            ticks_end=min(self.ticks_end, at.ticks + cut.ttl_s),
             ask_at=min(self.ask_at, at.now + cut.ask_in_s),
         )
 
@@ -176,11 +173,15 @@ class Entry:
             record.version,
             wall_end=at.wall + record.ttl_s,
             end=at.now + record.ttl_s,
-            ticks_end=at.ticks + record.ttl_s,
             ask_at=at.now + record.ask_in_s,
             life_end=_life_end(held, record, at),
         )
         return record.version > known
+
+    def give_way(self, version: int) -> None:
+        """What was fetched without a lease is older than what has this version, whatever its own says."""
+        if self.held is not None and self.held.unleased:
+            self.held = replace(self.held, version=min(self.held.version, version - 1))
 
     def _take_error(self, record: Record, at: Moment) -> None:
         """Take over the shared error; what our own configuration was refused with outlives that of others."""

@@ -219,7 +219,7 @@ class Keeper:
         new = entry.adopt(replace(record, spent=entry.spent), at)
         if new and not permit.leased and entry.held is not None:
             entry.held = replace(entry.held, unleased=True)
-        if not permit.leased and self._dooms(entry):
+        if not permit.leased and self.link.store.shared:
             self.untold[entry] = self.untold.get(entry, Untold()).with_value(commit, at.now)
         self.unsaved.add(entry)
         logger.warning("the store is away: %s is held in memory until it is back", entry)
@@ -237,9 +237,17 @@ class Keeper:
         if heard is not None:
             entry.adopt(*heard)
             return
-        if not permit.leased and fail.cut is not None and self._dooms(entry):
-            self.untold[entry] = self.untold.get(entry, Untold()).with_loss(permit.since)
+        if not permit.leased and self.link.store.shared:
+            self._remember(entry, fail, permit)
         self._fail_alone(entry, fail, at)
+
+    def _remember(self, entry: Entry, fail: Fail, permit: Permit) -> None:
+        """A call without a lease brought nothing: the store is to hear what it cost, and may have doomed."""
+        untold = self.untold.get(entry, Untold()).with_costs(fail.costs)
+        if fail.cut is not None and entry.kind.policy.destructive:
+            untold = untold.with_loss(permit.since)
+        if untold != Untold():
+            self.untold[entry] = untold
 
     def fail_alone(self, entry: Entry, fail: Fail) -> None:
         """Remember a failure that no lease was for, until the store tells something else."""
@@ -296,18 +304,36 @@ class Keeper:
             return
         at = self.clock.moment()
         fails = [fail for entry, untold in told for fail in untold.fails(entry.credential, at.now)]
-        commits = [commit for _, untold in told for commit in untold.commits(at.now)]
+        commits = [
+            commit for entry, untold in told for commit in untold.commits(at.now, self._trusted(entry))
+        ]
         records = await self.link.write(self.link.store.fail(fails)) if fails else []
         committed = await self.link.write(self.link.store.commit(commits)) if commits else []
-        news = {record.credential: record for record in (*records, *(each.record for each in committed))}
+        heard = (*(Committed(record, taken=True) for record in records), *committed)
+        answers = {answer.record.credential: answer for answer in heard}
         for entry, untold in told:
             if self.untold.get(entry) is untold:
                 del self.untold[entry]
-            entry.adopt(news[entry.credential], at)
+            _hear(entry, answers[entry.credential], at)
+            if entry.held is not None and not entry.held.unleased:  # it is the store's own
+                self.unsaved.discard(entry)
 
-    def _dooms(self, entry: Entry) -> bool:
-        """Whether a fetch of this process alone may doom what others hold."""
-        return entry.kind.policy.destructive and self.link.store.shared
+    def _trusted(self, entry: Entry) -> Callable[[float, float], tuple[float, float]]:
+        """How far what was fetched without a lease is trusted: it is to be replaced, or proved, soon.
+
+        Other processes may have done the same, and only WeChat knows whose call it heard last: the others'
+        tokens die five minutes after that. And what this process took for a new ticket may be the one that
+        the others have had for long: it is trusted no further than a caller may trust it.
+        """
+        rules = entry.kind.policy
+
+        def trusted(ttl_s: float, ask_in_s: float) -> tuple[float, float]:
+            if rules.destructive and self.link.store.shared:
+                return min(ttl_s, policy.OVERLAP_TRUST_S), 0.0
+            kept_s = rules.may_keep(ttl_s, ask_in_s)
+            return kept_s, min(ask_in_s, kept_s / 2)
+
+        return trusted
 
     async def restore(self, entries: list[Entry]) -> bool:
         """Put back what the store has lost, as far as it is still good.
@@ -330,19 +356,12 @@ class Keeper:
         return True
 
     def _to_restore(self, entry: Entry) -> Record | None:
-        """What is held, if it is good; what was fetched without a lease is to be replaced soon.
-
-        Other processes may have done the same, and only WeChat knows whose call it heard last: the others'
-        tokens die five minutes after that. And what this process took for a new ticket may be the one that
-        the others have had for long: it is trusted no further than a caller may trust it.
-        """
+        """What is held, if it is good; what was fetched without a lease is to be replaced soon."""
         record = entry.record(self.clock)
         if record is None or entry.held is None or not entry.held.unleased:
             return record
-        if self._dooms(entry):
-            return replace(record, ttl_s=min(record.ttl_s, policy.OVERLAP_TRUST_S), ask_in_s=0.0)
-        kept_s = entry.kind.policy.may_keep(record.ttl_s, record.ask_in_s)
-        return replace(record, ttl_s=kept_s, ask_in_s=min(record.ask_in_s, kept_s / 2))
+        ttl_s, ask_in_s = self._trusted(entry)(record.ttl_s, record.ask_in_s)
+        return replace(record, ttl_s=ttl_s, ask_in_s=ask_in_s)
 
 
 def _slices(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
@@ -355,6 +374,13 @@ def _slices(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 def _lacks(record: Record, before: Held | None, at: Moment) -> bool:
     """Whether the store has an older value than this process had when it asked."""
     return before is not None and record.version < before.version and not before.outlived(record, at)
+
+
+def _hear(entry: Entry, told: Committed, at: Moment) -> None:
+    """What the store holds after it was told of a call without a lease, which may be older."""
+    if not told.taken:
+        entry.give_way(told.record.version if told.newer else told.record.fence)
+    entry.adopt(told.record, at)
 
 
 def _if_refused(cut: Cut | None) -> Cut | None:

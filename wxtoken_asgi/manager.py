@@ -304,7 +304,7 @@ class TokenManager:
         held, clock = entry.held, self.clock
         if held is None or not self.open:
             return None
-        return held if held.ticks_end > clock.ticks() and held.wall_end > clock.time() else None
+        return held if held.end > clock.monotonic() and held.wall_end > clock.time() else None
 
     async def hold(self, entry: Entry, *, page: bool = False) -> Held:
         """A value that is good now, waited for if need be.

@@ -106,7 +106,7 @@ def _finder(
     """
     passes = _Passes(access, tokens)
     ready_at, seen_at, examine = ready.get, passes.seen.get, passes.examine
-    wall, ticks = tokens.clock.time, tokens.clock.ticks
+    wall, monotonic = tokens.clock.time, tokens.clock.monotonic
 
     def find(path: str, scope: Mapping[str, Any]) -> Ready | None:
         found = ready_at(path)
@@ -124,7 +124,7 @@ def _finder(
                 return None
             caller, apps = passed
         held = found.held
-        fresh = found.entry.held is held and held.ticks_end > ticks() and held.wall_end > wall()
+        fresh = found.entry.held is held and held.end > monotonic() and held.wall_end > wall()
         if not fresh or not tokens.open or (apps is not None and found.entry.credential.appid not in apps):
             return None
         if audit.on:

@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
 
 from wxtoken_asgi import policy
 from wxtoken_asgi.records import Credential
-from wxtoken_asgi.stores.contract import Commit, Cut, Fail
+from wxtoken_asgi.stores.contract import Commit, Cost, Cut, Fail
+
+SLOWEST: Final = 0.999
+"""No host's clock runs so much faster than the store's: what is over for so long is so for the store too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Untold:
-    """Calls without a lease that may have doomed what the store holds; replaced as a whole, never changed.
+    """Calls without a lease that the store does not know of; replaced as a whole, never changed.
 
     Their versions are made of this host's time, which may be wrong: they do not show which value is the
-    older one. The older one is doomed, and nobody here knows which one that is. So the store takes this one
-    or cuts the one that it has, and in both cases a new one is due.
+    older one. The store knows that if it has given a lease since the call was over. Else nobody does, and on
+    the old endpoint the older one is doomed: the store takes this one or cuts the one that it has, and in
+    both cases a new one is due.
 
     Args:
         brought: what the last of them brought, and when its durations were measured, by the monotonic clock.
-        lost_since: when the first whose outcome nobody knows was begun, by the monotonic clock.
+        lost_since: when the first was begun whose outcome nobody knows and which may have doomed what the
+            store holds, by the monotonic clock.
+        costs: of all of them.
     """
 
     brought: tuple[Commit, float] | None = None
     lost_since: float | None = None
+    costs: tuple[Cost, ...] = ()
 
     def with_value(self, commit: Commit, at: float) -> Untold:
         """One more call, which brought a value."""
-        return replace(self, brought=(commit, at))
+        return replace(self, brought=(commit, at), costs=_sum(self.costs, commit.costs))
+
+    def with_costs(self, costs: tuple[Cost, ...]) -> Untold:
+        """One more call, which brought nothing."""
+        return replace(self, costs=_sum(self.costs, costs))
 
     def with_loss(self, since: float) -> Untold:
         """One more call, which may have doomed what the store holds, and what an earlier one brought."""
@@ -35,21 +49,38 @@ class Untold:
         if brought is not None:
             commit, at = brought
             brought = replace(commit, ttl_s=min(commit.ttl_s, since + policy.OVERLAP_TRUST_S - at)), at
-        return Untold(brought, since if self.lost_since is None else min(since, self.lost_since))
+        lost_since = since if self.lost_since is None else min(since, self.lost_since)
+        return replace(self, brought=brought, lost_since=lost_since)
 
     def fails(self, credential: Credential, now: float) -> list[Fail]:
         """The lost calls as the store is told of them: what it holds is doubted since the first of them."""
-        if self.lost_since is None:
-            return []
-        return [Fail(credential, 0, refused=Cut(policy.OVERLAP_TRUST_S - (now - self.lost_since), 0.0))]
+        costs = self.costs if self.brought is None else ()
+        if self.lost_since is not None:
+            cut = Cut(policy.OVERLAP_TRUST_S - (now - self.lost_since), 0.0)
+            return [Fail(credential, 0, costs=costs, refused=cut)]
+        return [Fail(credential, 0, costs=costs)] if costs else []
 
-    def commits(self, now: float) -> list[Commit]:
-        """What was brought, as the store is told of it: good for no longer than a doomed one may be."""
+    def commits(self, now: float, trusted: Callable[[float, float], tuple[float, float]]) -> list[Commit]:
+        """What was brought, as the store is told of it.
+
+        Args:
+            now: by the monotonic clock.
+            trusted: how far what was fetched without a lease is trusted, of what it has left and when it is
+                due, in seconds.
+        """
         if self.brought is None:
             return []
         commit, at = self.brought
         late = aged(commit, now - at)
-        return [replace(late, ttl_s=min(late.ttl_s, policy.OVERLAP_TRUST_S), ask_in_s=0.0)]
+        ttl_s, ask_in_s = trusted(late.ttl_s, late.ask_in_s)
+        over_s = (now - at) * SLOWEST
+        return [replace(late, ttl_s=ttl_s, ask_in_s=ask_in_s, costs=self.costs, over_s=over_s)]
+
+
+def _sum(some: tuple[Cost, ...], more: tuple[Cost, ...]) -> tuple[Cost, ...]:
+    every = Counter(dict(some))
+    every.update(dict(more))
+    return tuple(Cost(name, number) for name, number in every.items())
 
 
 def aged(commit: Commit, late_s: float) -> Commit:

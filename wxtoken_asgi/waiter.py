@@ -100,6 +100,9 @@ class Waiter:
     async def _until_good(self, entry: Entry, scope: anyio.CancelScope) -> Held:
         while True:
             entry = self._current(entry)
+            held = entry.good(self._clock)  # it may have come while this one slept
+            if held is not None:
+                return held
             await self._back_off(entry, scope)
             flight = self._flights.join(entry)
             for something in (flight.brought, flight.done):

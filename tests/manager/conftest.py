@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from support.faulty_store import FaultyStore
 from support.virtual import virtual_backend
 from support.world import World
 
@@ -14,3 +15,16 @@ def anyio_backend(request):
 @pytest.fixture
 def world():
     return World()
+
+
+@pytest.fixture
+def store(world):
+    return FaultyStore(world.clock)
+
+
+@pytest.fixture
+def other(world, store):
+    """Another connection to the same records."""
+    found = FaultyStore(world.clock)
+    found.inner = store.inner
+    return found

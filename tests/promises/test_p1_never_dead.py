@@ -143,10 +143,12 @@ async def test_a_wall_clock_that_steps_neither_refuses_nor_refetches(world, step
         assert len(world.sandbox.calls) == calls
 
 
-async def test_a_suspended_machine_does_not_serve_what_died_meanwhile(world):
+@pytest.mark.parametrize("set_back_s", [0, 8000], ids=["plain", "its clock is set back"])
+async def test_a_suspended_machine_does_not_serve_what_died_meanwhile(world, set_back_s):
     async with world.manager() as tokens:
         before = await tokens.access_token("beta")
         world.clock.slept += 8000
+        world.clock.wall_offset -= set_back_s
         after = await tokens.access_token("beta")
         assert after != before
         assert world.sandbox.accepts(after)

@@ -154,7 +154,7 @@ class Faults:
         processes = [worker.process for worker in sleepers]
         for process in processes:
             process.stop()
-        host.slept += await self._pass(asleep_s)
+        await self._pass(asleep_s)
         for worker, process in zip(sleepers, processes, strict=True):
             self._go_on(worker, process)
 
@@ -196,12 +196,10 @@ class Faults:
         self.refused.discard(app)
         self.mended[app] = trio.current_time()
 
-    async def _pass(self, seconds: float) -> float:
-        """Wait so long, or until all is well again; how long that was."""
-        begun = trio.current_time()
+    async def _pass(self, seconds: float) -> None:
+        """Wait so long, or until all is well again."""
         with trio.move_on_after(seconds):
             await self._healed.wait()
-        return trio.current_time() - begun
 
     # what becomes of a process
 

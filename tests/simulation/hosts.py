@@ -25,9 +25,6 @@ class HostClock(Clock):
     def monotonic(self) -> float:
         return BOOTED + (trio.current_time() - self._host.booted_at) * self._host.pace
 
-    def ticks(self) -> float:
-        return self.monotonic() - self._host.slept
-
     def time(self) -> float:
         return EPOCH + trio.current_time() + self._host.wall_error
 
@@ -40,7 +37,6 @@ class Host:
         wall_error: how far its wall clock is ahead of true time, in seconds.
 
     Attributes:
-        slept: how long it has been suspended; only the quick clock does not count that.
         boots: how often it was booted.
         booted_at: when it was last booted, in true time.
     """
@@ -48,7 +44,6 @@ class Host:
     def __init__(self, *, pace: float, wall_error: float) -> None:
         self.pace = pace
         self.wall_error = wall_error
-        self.slept = 0.0
         self.boots = 1
         self.booted_at = 0.0
 
@@ -56,4 +51,3 @@ class Host:
         """Begin anew: no clock but the one on the wall goes on."""
         self.boots += 1
         self.booted_at = trio.current_time()
-        self.slept = 0.0

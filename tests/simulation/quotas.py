@@ -25,6 +25,7 @@ HOT_ASKS = 400
 FORCED_A_DAY = 20
 """WeChat allows an account so many forced calls."""
 
+SLACK = 10
 ASKED_A_DAY = 50
 REFUNDED = 5
 
@@ -35,10 +36,14 @@ class Quotas:
     Args:
         world: where.
         broken: told of a broken promise: which, and how.
+        untold: how many calls of an account since then nobody but their processes can know of yet.
     """
 
-    def __init__(self, world: World, broken: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, world: World, broken: Callable[[str, str], None], untold: Callable[[str, float], int]
+    ) -> None:
         self._world = world
+        self._untold = untold
         self._broken = broken
         self._calls: defaultdict[tuple[str, str], deque[Call]] = defaultdict(deque)
         self._asks: dict[Process, tuple[int, int]] = {}
@@ -51,8 +56,13 @@ class Quotas:
         """The store was emptied."""
         self._charged.clear()
 
-    def called(self, call: Call) -> None:
-        """A call is about to reach WeChat."""
+    def called(self, call: Call, *, alone: bool) -> None:
+        """A call is about to reach WeChat.
+
+        Args:
+            call: the call.
+            alone: it dooms, and has no lease: nobody could count it before it was made.
+        """
         now = trio.current_time()
         calls, day = self._calls[call.key], self._day[call.key]
         calls.append(call)
@@ -67,7 +77,8 @@ class Quotas:
         account = self._world.by_appid.get(call.key[0])
         if account is None or account.endpoint == "stable" or call.key[1] != "access_token":
             return
-        if len(day) > account.daily_quota * (1 + self._wipes()) + 10:
+        most = account.daily_quota * (1 + self._wipes()) + SLACK
+        if not alone and len(day) > most and len(day) - self._untold(account.name, now - DAY) > most:
             self._broken("P7", f"{len(day)} calls for {call.key} in 24 hours")
 
     def _look_for_circles(self, calls: list[Call], most: int, seconds: float) -> None:

@@ -277,10 +277,17 @@ class ProcessStore(Store):
         return await self._do("due", limit)
 
     async def changes(self, cursor: str, wait_s: float) -> Any:
-        await self._reach()
+        await self._reach_news()
         changes = await self._inner.changes(cursor, wait_s)
-        await self._reach()
+        await self._reach_news()
         return self._less(changes) if changes.credentials else changes
+
+    async def _reach_news(self) -> None:
+        """Whoever waits for an answer that never comes hears no news, however short the outage was."""
+        shelf, now = self._shelf, trio.current_time()
+        if shelf.outage in {"hangs", "late"}:
+            shelf.untold[self._process].add(now, now)
+        await self._reach()
 
     def _less(self, news: Changes) -> Changes:
         """What arrives of news: some are lost, and whoever waits for them never hears of that."""

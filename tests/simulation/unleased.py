@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from simulation.wechat import Call
     from simulation.world import World
 
-KNOWN = 200
+KNOWN = 1000
 """So many calls without a lease that went wrong may follow upon the one that doomed."""
 
 NEAR_S = 30.0
@@ -71,6 +71,11 @@ class Unleased:
         alone = self._alone.setdefault(account.name, deque(maxlen=KNOWN))
         alone.append(Alone(trio.current_time(), call.process, leased=leased))
         return True
+
+    def untold(self, app: str, since: float) -> int:
+        """How many calls without a lease nobody but their processes can know of yet."""
+        alone = (call for call in self._alone.get(app, ()) if call.begun >= since and not call.leased)
+        return sum(self._could_not_tell(call) for call in alone)
 
     def unheard(self, app: str, then: float) -> bool:
         """Whether one of then is such that nobody but its process can know of it yet."""

@@ -74,13 +74,13 @@ class Watch:
         self._asked_at: dict[tuple[str, str], float] = {}
         self._answers = Answers(world, self.broken)
         self._doubts = Doubts(world, self.broken)
-        self._quotas = Quotas(world, self.broken)
+        self._unleased = Unleased(world)
+        self._quotas = Quotas(world, self.broken, self._unleased.untold)
         self.goings = Goings(world, self.broken)
         self._news = News(world, self.broken)
         self._spared = Spared(world, self.broken)
         self._lives = Lives(world, self.broken)
         self._lapses = Lapses(self.broken, Calm(world, self._outside), self._quotas.spent_unseen)
-        self._unleased = Unleased(world)
         self._tickets: dict[tuple[int, str], float] = {}
         self._moment = (0.0, 0)
 
@@ -280,7 +280,7 @@ class Watch:
                 self._claimed(worker, claim, claimed)
         if name == "committing":
             for commit in args[0]:
-                self._committing(commit)
+                self._committing(worker, commit)
         if name == "commit":
             for commit, committed in zip(args[0], answer, strict=True):
                 self._committed(worker, commit, committed)
@@ -305,8 +305,10 @@ class Watch:
                 # Not if the lease is its own: somebody may have restored a newer value since it began.
                 self.broken("P2", f"{worker} may fetch {key}, which is fresh")
 
-    def _committing(self, commit: Commit) -> None:
-        if self._lives.committing(commit) and commit.credential.kind == "access_token":
+    def _committing(self, worker: Worker, commit: Commit) -> None:
+        stopped = worker.process.was_frozen(trio.current_time() - HEARD_S)
+        made = self._lives.committing(commit, stopped=stopped)
+        if made and commit.credential.kind == "access_token":
             self._doubts.committing(commit)
 
     def _committed(self, worker: Worker, commit: Commit, committed: Committed) -> None:
@@ -323,8 +325,9 @@ class Watch:
         """A call is about to reach WeChat."""
         now = trio.current_time()
         self._trace(call.key)
-        self._quotas.called(call)
         account = self.world.by_appid.get(call.key[0])
+        alone = account is not None and self._unleased.called(account, call)
+        self._quotas.called(call, alone=alone)
         if account is not None:
             if not call.late:  # one that was decided before its process was stopped is no answer to the wipe
                 key = (account.name, call.key[1])
@@ -332,7 +335,7 @@ class Watch:
                 self._spared.called(key, outside=outside, asked=asked)
             if call.key[1] == "jsapi_ticket":  # if it finds the token dead, it asks for another
                 self._tickets[call.process.place, account.name] = now
-            if self._unleased.called(account, call):
+            if alone:
                 self._doubts.alone(account.name)
         self._look_for_another(call)
 

@@ -154,7 +154,7 @@ class _Transport(httpx.AsyncBaseTransport):
         await anyio.sleep(way.random.uniform(0.02, 0.3))
         late = late or trio.current_time() - begun > STOPPED_S
         key = _key(way.sandbox, request)
-        if trouble is not None:
+        if trouble is not None or late:  # what is late has no time left for its answer
             way.spoil(key[0])
         if trouble == "refuses":
             raise httpx.ConnectError("refused", request=request)

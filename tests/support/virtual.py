@@ -71,8 +71,7 @@ class VirtualClock(Clock):
 
     Attributes:
         wall_offset: how far the wall clock has been stepped.
-        slept: how long the machine has been suspended (wall and monotonic clock count it,
-            the quick clock and the loop do not).
+        slept: how long the machine has been suspended (both clocks count it, the loop's does not).
     """
 
     def __init__(self, seed: int = 1) -> None:
@@ -85,9 +84,6 @@ class VirtualClock(Clock):
         with contextlib.suppress(RuntimeError):  # no event loop runs: time stands still
             self._last = _loop_time()
         return self._last + self.slept + 1000.0
-
-    def ticks(self) -> float:
-        return self.monotonic() - self.slept
 
     def time(self) -> float:
         return EPOCH + self.monotonic() + self.wall_offset

@@ -30,13 +30,9 @@ def test_without_a_boot_time_clock_the_plain_monotonic_one_serves(monkeypatch):
     assert Clock().monotonic() == pytest.approx(time.monotonic(), abs=5)
 
 
-def test_the_quick_clock_does_not_go_back_and_needs_not_count_a_suspended_machines_sleep():
-    assert Clock().ticks() == pytest.approx(time.monotonic(), abs=5)
-
-
-def test_a_moment_is_what_all_clocks_say():
+def test_a_moment_is_what_both_clocks_say():
     clock = Clock()
-    assert clock.moment() == pytest.approx((clock.time(), clock.monotonic(), clock.ticks()), abs=5)
+    assert clock.moment() == pytest.approx((clock.time(), clock.monotonic()), abs=5)
 
 
 def drawn(clock):
@@ -72,5 +68,4 @@ def test_a_clock_of_ones_own_may_replace_one_of_the_two_and_keep_the_other():
     assert clock.time() - Late().time() == pytest.approx(3600, abs=5)
     assert Late().monotonic() == pytest.approx(clock.monotonic(), abs=5)
     assert Later().monotonic() - clock.monotonic() == pytest.approx(3600, abs=5)
-    assert Later().ticks() == pytest.approx(Later().monotonic(), abs=5)
     assert Later().time() == pytest.approx(clock.time(), abs=5)

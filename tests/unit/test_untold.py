@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from wxtoken_asgi.records import Credential
-from wxtoken_asgi.stores.contract import Commit, Cut, Fail
+from wxtoken_asgi.stores.contract import Commit, Cost, Cut, Fail
 from wxtoken_asgi.untold import Untold, aged, aged_fail
 
 KEY = Credential("default", "https://api.weixin.qq.com", "wx1", "token", "access_token")
 COMMIT = Commit(KEY, 7, "value", ttl_s=7000, ask_in_s=3600, refused=Cut(265, 0))
 
 
+def trusted(ttl_s, ask_in_s):
+    return min(ttl_s, 270), min(ask_in_s, 0)
+
+
 def test_nothing_is_told_of_nothing():
-    assert Untold().fails(KEY, 50) == Untold().commits(50) == []
+    assert Untold().fails(KEY, 50) == Untold().commits(50, trusted) == []
 
 
 @pytest.mark.parametrize("begun", [(5, 9), (9, 5)])
@@ -25,26 +31,47 @@ def test_lost_calls_doubt_what_is_stored_since_the_first_of_them(begun):
 
 
 def test_a_value_is_told_cut_and_due_however_long_it_lives():
-    [told] = Untold().with_value(COMMIT, 5).commits(6)
+    [told] = Untold().with_value(COMMIT, 5).commits(6, trusted)
     assert (told.value, told.ttl_s, told.ask_in_s, told.refused) == ("value", 270, 0, Cut(264, -1))
+
+
+def test_a_value_is_told_with_how_long_its_call_is_over_at_least():
+    """No two clocks go alike: the store must not take the call for an older one than it is."""
+    [told] = Untold().with_value(COMMIT, 5).commits(1005, trusted)
+    assert 990 < told.over_s < 1000
+
+
+def test_what_several_calls_have_cost_is_told_with_the_last_value():
+    costly = replace(COMMIT, costs=(Cost("calls", 2), Cost("revoked")))
+    untold = Untold().with_value(costly, 5).with_costs((Cost("calls"),)).with_value(costly, 7)
+    [told] = untold.commits(8, trusted)
+    assert told.costs == (Cost("calls", 5), Cost("revoked", 2))
+    assert untold.fails(KEY, 8) == []
+
+
+def test_what_calls_have_cost_that_brought_nothing_is_told_too():
+    untold = Untold().with_costs((Cost("calls"),))
+    assert untold.fails(KEY, 8) == [Fail(KEY, 0, costs=(Cost("calls"),))]
+    lost = untold.with_costs((Cost("calls"),)).with_loss(5)
+    assert lost.fails(KEY, 15) == [Fail(KEY, 0, costs=(Cost("calls", 2),), refused=Cut(260, 0))]
 
 
 def test_a_value_that_is_told_an_hour_late_leaves_nothing_of_the_stored_one():
     """No lease says that the stored one is younger than the call: the floor for late news is not for them."""
-    [told] = Untold().with_value(COMMIT, 5).commits(3605)
+    [told] = Untold().with_value(COMMIT, 5).commits(3605, trusted)
     assert (told.ttl_s, told.refused.ttl_s) == (270, -3335)
 
 
 def test_a_call_lost_later_ends_the_value_before_it():
     untold = Untold().with_value(COMMIT, 5).with_loss(105)
-    [told] = untold.commits(305)
+    [told] = untold.commits(305, trusted)
     assert told.ttl_s == 70
     assert untold.fails(KEY, 305) == [Fail(KEY, 0, refused=Cut(70, 0))]
 
 
 def test_a_value_brought_later_lets_nobody_forget_a_lost_call():
     untold = Untold().with_loss(5).with_value(COMMIT, 105)
-    assert [told.ttl_s for told in untold.commits(305)] == [270]
+    assert [told.ttl_s for told in untold.commits(305, trusted)] == [270]
     assert untold.fails(KEY, 305) == [Fail(KEY, 0, refused=Cut(-30, 0))]
 
 

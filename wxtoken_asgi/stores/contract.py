@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from wxtoken_asgi.records import Credential
 
-FORMAT = 2
+FORMAT = 3
 """The format number of the records. A store that meets another raises `StoreFormatError` when it opens."""
 
 
@@ -218,6 +218,8 @@ class Commit:
         state: opaque.
         left_s: seconds of the lease that were left when this was said. If fewer are left when the store hears
             it, the value lives for that much less. None: unknown.
+        over_s: there was no lease, and the call was over so many seconds ago, at least; None: there was one.
+            What a lease brings that was granted since is newer, whatever the fences say.
     """
 
     credential: Credential
@@ -231,14 +233,22 @@ class Commit:
     refused: Cut | None = None
     state: str = field(default="", repr=False)
     left_s: float | None = None
+    over_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """Whether the commit was taken (its fence was the latest), and the record as it is now."""
+    """What became of a commit.
+
+    Args:
+        record: as it is now.
+        taken: the commit was taken: its fence was the latest.
+        newer: what the record holds was fetched after a call without a lease, whatever the versions say.
+    """
 
     record: Record
     taken: bool
+    newer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +257,8 @@ class Fail:
 
     Args:
         credential: what was to be fetched.
-        fence: the lease's; 0: there was none, and this is told late.
+        fence: the lease's; 0: there was none, and this is told late. Then its costs are counted whenever it
+            is heard.
         wait_s: seconds of back-off.
         error: why; None: nothing was wrong (the lease is given back).
         asked: it was asked for.
@@ -342,6 +353,9 @@ class Store(abc.ABC):
 
         A fence beyond the latest is taken too: the store has lost the lease, and nobody got a later one.
         So a value that was fetched while the store was emptied is not lost with it.
+
+        One without a lease (`over_s`) is not taken if a lease that was granted since has brought or proved
+        what is held, or runs; then only what was held before is cut. Its costs are counted in any case.
 
         One that is heard again, or whose value was restored meanwhile, changes nothing, however long it was
         on its way: the value ends when it would have ended, or earlier.

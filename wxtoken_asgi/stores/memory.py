@@ -174,8 +174,9 @@ class MemoryStore(Store):
     def _commit(self, commit: Commit) -> Committed:
         now = self._clock.monotonic()
         row = self._look(commit.credential, now)
-        taken = row.commit(commit, now)
-        return Committed(self._put(row, now), taken)
+        committed = row.commit(commit, now)
+        self._put(row, now)
+        return committed
 
     def _look(self, credential: Credential, now: float) -> Row:
         row = self._rows.get(credential)

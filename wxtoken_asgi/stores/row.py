@@ -17,6 +17,7 @@ from wxtoken_asgi.stores.contract import (
     Claim,
     Claimed,
     Commit,
+    Committed,
     Cost,
     Cut,
     Fail,
@@ -43,6 +44,8 @@ class Row:
 
     Attributes:
         charged: the budgets that the latest lease was charged to and that were not given back.
+        granted_at: when the lease with the latest fence was granted; never: that fence is of none.
+        brought_at: when the lease was granted that has brought the held value, or proved it; never: none has.
         ended: the fence of the last lease that was committed or failed; saying it again does no harm.
         doubted: what leases up to this one brought may have been doomed unseen: it ends at `doubt_end` and is
             due at `doubt_ask`, whenever it comes.
@@ -61,6 +64,8 @@ class Row:
     fence: int = 0
     owner: str = ""
     lease_until: float = NEVER
+    granted_at: float = NEVER
+    brought_at: float = NEVER
     lapse_end: float | None = None
     lapse_ask: float | None = None
     asked_at: float = NEVER
@@ -125,10 +130,17 @@ class Row:
             return Busy(record, self.lease_until - now)
         return self._hindrance(claim, record, now) or self._lease(claim, owner, lease_s, now, stamp)
 
-    def commit(self, commit: Commit, now: float) -> bool:
+    def commit(self, commit: Commit, now: float) -> Committed:
         """Take the value if the fence is the latest; else the stored value is cut as the commit says."""
         self.lapse(now)
+        if commit.over_s is not None and self._is_before(now - commit.over_s):
+            return self._hear_before(commit, now)
+        taken = self._take(commit, now)
+        return Committed(self.record(now), taken)
+
+    def _take(self, commit: Commit, now: float) -> bool:
         if commit.fence < self.fence:
+            self._count(commit.costs if commit.over_s is not None else (), now)
             self._hear_late(commit.refused if commit.value != self.value else None, now)
             return False
         if commit.value == self.value and commit.fence in {self.ended, self.version}:
@@ -139,6 +151,7 @@ class Row:
         if commit.fence != self.ended:
             self._count(commit.costs, now)
         self._end_lease(commit.fence, commit.refund)
+        self.brought_at = self.granted_at
         self._write(commit, said_at)
         if commit.asked:
             self.asked_at = now
@@ -147,6 +160,7 @@ class Row:
     def fail(self, fail: Fail, now: float) -> None:
         """End the lease, with a back-off if there is an error; one that comes too late only cuts."""
         if fail.fence < self.fence:
+            self._count(() if fail.fence else fail.costs, now)
             self._hear_late(fail.refused, now)
             return
         if fail.fence == self.ended:
@@ -171,6 +185,7 @@ class Row:
         if record.version == self.fence:  # what its own lease brought, and could not commit
             self._end_lease(record.version, ())
         self._advance(max(self.fence, record.version))
+        self.brought_at = self.granted_at if record.version == self.fence else NEVER
         self.version = record.version
         self.value = record.value
         self.ends_at = now + record.ttl_s
@@ -187,6 +202,7 @@ class Row:
     def supply(self, supply: Supply, now: float, stamp: int) -> None:
         """Take a value from outside; a lease that runs is void."""
         self._end_lease(max(self.fence + 1, stamp), ())
+        self.brought_at = NEVER
         self._write(supply, now)
 
     def _settles(self, claim: Claim, now: float) -> bool:
@@ -215,6 +231,7 @@ class Row:
 
     def _lease(self, claim: Claim, owner: str, lease_s: float, now: float, stamp: int) -> Granted:
         self._advance(max(self.fence + 1, stamp))
+        self.granted_at = now
         for charge in claim.charges:
             self.budgets[charge.name] = ledger.spend(self.budgets.get(charge.name, {}), now)
         self.charged = tuple(charge.name for charge in claim.charges)
@@ -276,7 +293,19 @@ class Row:
         if self.late_end < ALWAYS:
             self._remember(self.late_end, self.late_ask, upto=self.fence)
             self.late_end = self.late_ask = ALWAYS
-        self.fence = fence
+        self.fence, self.granted_at = fence, NEVER
+
+    def _is_before(self, then: float) -> bool:
+        """Whether a call that was over then is older than what is held, or a running lease brings."""
+        return self.brought_at >= then or (bool(self.owner) and self.granted_at >= then)
+
+    def _hear_before(self, told: Commit, now: float) -> Committed:
+        """News of a call before such a lease: only what was held before that may be doomed by it."""
+        self._count(told.costs, now)
+        newer = told.over_s is not None and self.brought_at >= now - told.over_s
+        if told.refused is not None and not newer:
+            self._doubt(now + told.refused.ttl_s, now + told.refused.ask_in_s)
+        return Committed(self.record(now), taken=False, newer=newer)
 
     def _hear_late(self, cut: Cut | None, now: float) -> None:
         """News of an earlier lease: its call may have come after the latest one's, which may yet come."""

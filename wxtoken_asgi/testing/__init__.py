@@ -31,19 +31,20 @@ from __future__ import annotations
 
 import pytest
 
-for _name in ("stage", "leases", "values", "doubts", "spending", "news"):
+for _name in ("stage", "leases", "values", "doubts", "unleased", "spending", "news"):
     pytest.register_assert_rewrite(f"{__name__}.{_name}")
 
 from wxtoken_asgi.testing.doubts import DoubtRules  # noqa: E402 - after its asserts may be rewritten
 from wxtoken_asgi.testing.leases import LeaseRules  # noqa: E402
 from wxtoken_asgi.testing.news import NewsRules  # noqa: E402
 from wxtoken_asgi.testing.spending import SpendingRules  # noqa: E402
+from wxtoken_asgi.testing.unleased import UnleasedRules  # noqa: E402
 from wxtoken_asgi.testing.values import ValueRules  # noqa: E402
 
 __all__ = ["StoreContract"]
 
 
-class StoreContract(LeaseRules, ValueRules, DoubtRules, SpendingRules, NewsRules):
+class StoreContract(LeaseRules, ValueRules, DoubtRules, UnleasedRules, SpendingRules, NewsRules):
     """Every rule that a store keeps; see the module's text for what to give."""
 
     pytestmark = pytest.mark.anyio

@@ -81,6 +81,7 @@ def of_commit(commit: Commit) -> str:
         "costs": commit.costs or None,
         "refused": _cut(commit.refused),
         "left": None if commit.left_s is None else micros(commit.left_s),
+        "over": None if commit.over_s is None else micros(commit.over_s),
     })  # fmt: skip
 
 

@@ -90,13 +90,8 @@ class Database:
 
     def commit(self, commits: Sequence[Commit]) -> list[Committed]:
         """See `Store.commit`."""
-        committed = []
         with self._writing([commit.credential for commit in commits]) as (rows, now):
-            for commit in commits:
-                row = rows[commit.credential]
-                taken = row.commit(commit, now)
-                committed.append(Committed(row.record(now), taken))
-        return committed
+            return [rows[commit.credential].commit(commit, now) for commit in commits]
 
     def fail(self, fails: Sequence[Fail]) -> list[Record]:
         """See `Store.fail`."""

@@ -27,6 +27,8 @@ _SCHEMA: Final = (
         fence INTEGER NOT NULL,
         owner TEXT NOT NULL,
         lease_until REAL NOT NULL,
+        granted_at REAL NOT NULL,
+        brought_at REAL NOT NULL,
         lapse_end REAL,
         lapse_ask REAL,
         asked_at REAL NOT NULL,

@@ -43,6 +43,7 @@ end
 
 local function lease(row, claim)
   advance(row, math.max(row.fence + 1, stamp))
+  row.granted_at = now
   local names = {}
   if #claim.charges > 0 then
     local budgets = decoded(row.budgets)

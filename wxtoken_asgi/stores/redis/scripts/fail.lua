@@ -1,5 +1,8 @@
 local function take(row, fail)
   if fail.fence < row.fence then
+    if fail.fence == 0 then
+      add_costs(row, fail.costs)
+    end
     hear_late(row, fail.refused)
     return
   elseif fail.fence == row.ended then

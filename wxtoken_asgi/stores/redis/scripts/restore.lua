@@ -6,6 +6,7 @@ local function take(row, saved)
     end_lease(row, saved.version, nil)
   end
   advance(row, math.max(row.fence, saved.version))
+  row.brought_at = saved.version == row.fence and row.granted_at or 0
   row.version = saved.version
   row.value = saved.value
   row.ends_at = now + saved.ttl

@@ -1,6 +1,7 @@
 -- One record and the rules for it: `wxtoken_asgi.stores.row.Row`, line by line. 0 is "never".
 local NUMBERS = {
-  'version', 'ends_at', 'ask_at', 'wait_until', 'attempts', 'fence', 'lease_until', 'asked_at', 'ended', 'doubted',
+  'version', 'ends_at', 'ask_at', 'wait_until', 'attempts', 'fence', 'lease_until', 'granted_at', 'brought_at',
+  'asked_at', 'ended', 'doubted',
 }
 local OPTIONAL = {'lapse_end', 'lapse_ask', 'doubt_end', 'doubt_ask', 'late_end', 'late_ask', 'touched'}
 local WORDS = {
@@ -147,6 +148,20 @@ local function hear_late(row, limits) -- {ttl, ask}, from now
   row.late_end, row.late_ask = math.min(ends, row.late_end or ends), math.min(ask, row.late_ask or ask)
 end
 
+local function is_before(row, moment)
+  return (row.brought_at ~= 0 and row.brought_at >= moment)
+    or (row.owner and row.granted_at ~= 0 and row.granted_at >= moment)
+end
+
+local function hear_before(row, told) -- whether what is held is newer
+  add_costs(row, told.costs)
+  local newer = row.brought_at ~= 0 and row.brought_at >= now - told.over
+  if told.refused and not newer then
+    doubt(row, now + told.refused[1], now + told.refused[2])
+  end
+  return newer and 1 or 0
+end
+
 local function advance(row, fence)
   if fence == row.fence then
     return
@@ -155,7 +170,7 @@ local function advance(row, fence)
     remember(row, row.late_end, row.late_ask, row.fence)
     row.late_end, row.late_ask = nil, nil
   end
-  row.fence = fence
+  row.fence, row.granted_at = fence, 0
 end
 
 local function lapse(row)

@@ -1,0 +1,121 @@
+"""What was fetched without a lease, once the store hears of it: nothing newer is lost, and all is counted."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from wxtoken_asgi import NotReady
+from wxtoken_asgi.stores.contract import Claim, Commit, Fail, LastError, Record
+
+from support.virtual import VirtualClock
+
+HOUR = 3600
+
+
+@pytest.fixture
+def ahead():
+    """The clock of a host whose wall clock is an hour ahead: so are the versions that it makes."""
+    clock = VirtualClock(2)
+    clock.wall_offset = HOUR
+    return clock
+
+
+async def fetched_alone(tokens):
+    """Processes without the store spread over more time than a caller has."""
+    entry = tokens.entry("beta", "access_token")
+    await tokens._flights.join(entry).done.wait()
+    return entry.held.value
+
+
+async def test_what_a_lease_has_brought_since_is_kept_whatever_the_host_s_clock_says(
+    world, store, other, ahead
+):
+    """Its process was stopped before it could tell."""
+    one = world.manager(store=store)
+    two = world.manager(store=other, clock=ahead)
+    other.faults["*"] = "away"
+    alone = await fetched_alone(two)
+    await anyio.sleep(100)
+    newer = await one.access_token("beta")
+    other.faults.clear()
+    await two._keeper.save()
+    assert alone != newer == await two.access_token("beta") == await one.access_token("beta")
+    assert not two._keeper.behind
+    assert world.count("token") == 2
+    record = (await store.inner.read([two.entry("beta", "access_token").credential]))[0]
+    assert (record.value, record.ttl_s) == (newer, pytest.approx(7170, abs=2))
+    assert record.used("calls") == 2
+
+
+async def test_what_a_running_lease_brings_replaces_it_and_until_then_it_is_served(
+    world, store, other, ahead
+):
+    two = world.manager(store=other, clock=ahead)
+    credential = two.entry("beta", "access_token").credential
+    await store.inner.commit([Commit(credential, 7, "older", ttl_s=100, ask_in_s=0)])
+    other.faults["*"] = "away"
+    alone = await fetched_alone(two)
+    await anyio.sleep(10)
+    [granted] = await store.inner.claim([Claim(credential)], owner="another", lease_s=30)
+    other.faults.clear()
+    await two._keeper.save()
+    assert await two.access_token("beta") == alone
+    [brought] = await store.inner.commit([Commit(credential, granted.fence, "newest", 7170, 4000)])
+    assert brought.taken
+    await anyio.sleep(2)
+    await two._keeper.load([two.entry("beta", "access_token")])
+    assert await two.access_token("beta") == "newest"
+    assert world.count("token") == 1
+
+
+async def test_what_calls_without_a_lease_cost_that_brought_nothing_is_counted_once_the_store_is_back(
+    world, store, other
+):
+    one, two = world.manager(store=store), world.manager(store=other)
+    await one.access_token("beta")
+    other.faults["*"] = "away"
+    world.sandbox.fail("errcode", errcode=-1, times=None)
+    for _ in range(3):
+        with pytest.raises(NotReady):
+            await two.access_token("beta")
+        await anyio.sleep(120)
+    called = world.count("token")
+    assert called > 3
+    other.faults.clear()
+    await two._keeper.save()
+    assert not two._keeper.behind
+    record = (await store.inner.read([two.entry("beta", "access_token").credential]))[0]
+    assert record.used("calls") == called
+
+
+async def test_a_failure_that_no_call_was_made_for_is_not_told(world, store):
+    """The lease came too late, and nothing was sent."""
+    tokens = world.manager(store=store)
+    entry = tokens.entry("beta", "access_token")
+    permit = tokens._keeper._permit_alone(entry)
+    await tokens._keeper.fail(entry, _nothing(entry), permit)
+    assert not tokens._keeper.behind
+
+
+def _nothing(entry):
+    return Fail(entry.credential, 7)
+
+
+async def test_a_reader_who_slept_through_a_back_off_gets_what_came_meanwhile(world, store):
+    """With a value there may come a longer back-off of those who could not renew it."""
+    tokens = world.manager(store=store)
+    entry, got = tokens.entry("beta", "access_token"), []
+
+    async def read():
+        got.append(await tokens.access_token("beta"))
+
+    world.sandbox.fail("reset", path="/cgi-bin/token", times=1)
+    async with anyio.create_task_group() as group:
+        group.start_soon(read)
+        await anyio.sleep(0.5)
+        assert entry.flight is None
+        quota = LastError("quota", "the quota is spent", errcode=45009)
+        news = Record(entry.credential, 7, "news", ttl_s=7000, ask_in_s=0, wait_s=700, error=quota)
+        entry.adopt(news, world.clock.moment())
+    assert got == ["news"]

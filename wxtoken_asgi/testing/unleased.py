@@ -1,0 +1,181 @@
+"""The contract of what was fetched without a lease, and is told once the store is back."""
+
+from __future__ import annotations
+
+from wxtoken_asgi.stores.contract import Committed, Cost, Cut, Supply
+from wxtoken_asgi.testing.stage import KEY, Later, StoreStage, Worker, about, key, restorable
+
+OVER_S = 50.0
+"""A call without a lease was over so long ago."""
+
+SINCE_S = 31.0
+"""A lease was granted so long ago, after that call."""
+
+BEFORE_S = 100.0
+"""A lease was granted so long ago, before that call."""
+
+CUT = Cut(220, 0)
+
+
+async def told(one: Worker, fence: int, value: str = "alone", **commit: object) -> Committed:
+    """What became of a value that was fetched without a lease."""
+    fetched = {"ttl_s": 270, "ask_in_s": 0, "over_s": OVER_S, "refused": CUT, **commit}
+    return await one.commit(fence, value, **fetched)
+
+
+class UnleasedRules(StoreStage):
+    async def test_what_a_later_lease_has_brought_is_newer_whatever_the_version(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        held = await two.fetch("newer")
+        later(SINCE_S)
+        cursor = await two.cursor()
+        for ahead in (1_000_000, -1_000_000):
+            answer = await told(one, held.version + ahead)
+            assert (answer.taken, answer.newer) == (False, True)
+            assert (answer.record.value, answer.record.version) == ("newer", held.version)
+            assert answer.record.ttl_s == about(7000 - SINCE_S)
+        assert await two.news(cursor) == ()
+
+    async def test_what_a_later_lease_has_proved_is_newer(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        held = await two.fetch("kept")
+        later(BEFORE_S)
+        await two.fetch("kept", claim={"asked": True})
+        later(SINCE_S)
+        answer = await told(one, held.version + 1_000_000)
+        assert (answer.taken, answer.newer) == (False, True)
+        assert (answer.record.value, answer.record.version) == ("kept", held.version)
+
+    async def test_what_an_earlier_lease_has_brought_is_replaced(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        held = await two.fetch("older")
+        later(BEFORE_S)
+        answer = await told(one, held.version + 1_000_000)
+        assert (answer.taken, answer.newer) == (True, False)
+        assert (answer.record.value, answer.record.ttl_s, answer.record.ask_in_s) == ("alone", about(270), 0)
+
+    async def test_what_an_earlier_lease_has_brought_is_cut_if_its_version_is_higher(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        held = await two.fetch("older")
+        later(BEFORE_S)
+        answer = await told(one, held.version - 1)
+        assert (answer.taken, answer.newer) == (False, False)
+        assert (answer.record.value, answer.record.ttl_s) == ("older", about(220))
+
+    async def test_a_later_lease_that_runs_brings_what_is_newer_and_only_what_was_held_is_cut(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        held = await two.fetch("older")
+        later(BEFORE_S)
+        fence = await two.lease(asked=True)
+        later(5)
+        answer = await told(one, fence + 1_000_000)
+        assert (answer.taken, answer.newer) == (False, False)
+        assert (answer.record.value, answer.record.fence) == ("older", fence)
+        assert answer.record.version == held.version
+        assert answer.record.ttl_s == about(220)
+        brought = await two.commit(fence, "newest")
+        assert (brought.taken, brought.record.ttl_s) == (True, about(7000))
+
+    async def test_a_later_lease_that_runs_and_brings_nothing_leaves_the_cut(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        await two.fetch("older")
+        later(BEFORE_S)
+        fence = await two.lease(asked=True)
+        await told(one, fence + 1_000_000)
+        assert (await two.fail(fence)).ttl_s == about(220)
+
+    async def test_a_lease_that_was_granted_before_the_call_is_void(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        fence = await two.lease()
+        later(20)
+        answer = await told(one, fence + 1_000_000, over_s=10)
+        assert answer.taken
+        assert not (await two.commit(fence, "older")).taken
+
+    async def test_a_later_lease_that_failed_brought_nothing_that_is_newer(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        await two.fetch("older")
+        later(BEFORE_S)
+        fence = await two.lease(asked=True)
+        await two.fail(fence)
+        answer = await told(one, fence + 1_000_000)
+        assert (answer.taken, answer.record.value) == (True, "alone")
+
+    async def test_what_was_told_is_no_lease_s(self, one: Worker, two: Worker, later: Later) -> None:
+        """Nobody knows the order of two calls without a lease: the second one may have doomed the first."""
+        fence = await two.lease()
+        await two.fail(fence)
+        later(5)
+        first = await told(one, fence + 2, "first", over_s=1)
+        second = await told(two, fence + 1, "second")
+        assert (first.taken, second.taken, second.newer) == (True, False, False)
+        assert (second.record.value, second.record.ttl_s) == ("first", about(220))
+
+    async def test_what_was_supplied_is_no_lease_s(self, one: Worker, two: Worker, later: Later) -> None:
+        later(1)
+        await two.fetch()
+        record = (await two.store.supply([_supply("theirs")]))[0]
+        answer = await told(one, record.version - 1)
+        assert (answer.taken, answer.newer) == (False, False)
+        assert answer.record.ttl_s == about(220)
+
+    async def test_what_was_restored_keeps_the_lease_that_brought_it(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        later(1)
+        fence = await two.lease(key(1))
+        await two.store.restore([restorable(fence, fence=fence, ttl_s=7000)])
+        later(SINCE_S)
+        answer = await told(one, fence + 1_000_000, credential=key(1))
+        assert (answer.newer, answer.record.value) == (True, "saved")
+
+    async def test_what_was_restored_with_another_version_is_no_lease_s(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        fence = await two.lease(key(1))
+        await two.fail(fence, credential=key(1))
+        await two.store.restore([restorable(fence + 1, fence=fence + 1, ttl_s=7000)])
+        later(SINCE_S)
+        answer = await told(one, fence + 1_000_000, credential=key(1))
+        assert (answer.taken, answer.record.value) == (True, "alone")
+
+    # what it cost
+
+    async def test_what_calls_without_a_lease_have_cost_counts_whatever_becomes_of_their_value(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        held = await two.fetch("newer")
+        later(SINCE_S)
+        costs = (Cost("calls", 3),)
+        assert (await told(one, held.version + 9, costs=costs)).record.used("calls") == 3
+        later(BEFORE_S)
+        assert (await told(one, held.version - 1, costs=costs)).record.used("calls") == 6
+        assert (await told(one, held.version + 9, costs=costs)).record.used("calls") == 9
+
+    async def test_a_call_without_a_lease_that_brought_nothing_is_counted(
+        self, one: Worker, two: Worker
+    ) -> None:
+        held = await two.fetch()
+        record = await one.fail(0, error=None, costs=(Cost("calls", 2),))
+        assert record.used("calls") == 2
+        assert (record.value, record.ttl_s, record.fence) == (held.value, about(7000), held.fence)
+
+    async def test_a_failure_of_an_earlier_lease_is_not_counted(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        old = await one.lease()
+        later(31)
+        await two.fetch()
+        assert (await one.fail(old, costs=(Cost("calls", 2),))).used("calls") == 0
+
+
+def _supply(value: str) -> Supply:
+    return Supply(KEY, value, ttl_s=7000, ask_in_s=3600)
