@@ -48,16 +48,16 @@ class Lives:
         self._world = world
         self._broken = broken
         self._tickets: dict[str, float] = {}
-        self._stopped = False
+        self._late = False
 
     def committing(self, commit: Commit, *, stopped: bool) -> bool:
         """A value is about to be given to the store; False: WeChat never made it.
 
         Args:
             commit: what the store is told.
-            stopped: its process was stopped meanwhile: what it fetched is older, and due sooner.
+            stopped: its process was stopped meanwhile: as what was fetched without a lease, it is told late.
         """
-        self._stopped = stopped
+        self._late = stopped or commit.over_s is not None
         if commit.credential.kind != "access_token":
             self._ticket_ends(commit)
             self._due(commit, *ticket_asks(commit.ttl_s))
@@ -67,8 +67,10 @@ class Lives:
             self._broken("P1", f"{self._named(commit)} was never made by WeChat")
             return False
         self._ends(commit, token)
-        if commit.ttl_s <= OVERLAP_TRUST_S and commit.ask_in_s == 0:
-            return True  # it was fetched without a lease, and is said now that the store is back
+        if commit.over_s is not None and commit.credential.endpoint == "token":
+            if commit.ttl_s > OVERLAP_TRUST_S or commit.ask_in_s > 0:
+                self._broken("P1", f"{self._named(commit)} was fetched without a lease")
+            return True
         if commit.credential.endpoint == "token":
             self._due(commit, 0.5 * STATED_S - AGED_S, 0.6 * STATED_S)
         else:
@@ -100,7 +102,7 @@ class Lives:
             self._broken("P1", f"{self._named(commit)} is no new one: {longest:.0f} s are known")
 
     def _due(self, commit: Commit, soonest: float, latest: float) -> None:
-        if not (soonest < commit.ask_in_s or self._stopped) or commit.ask_in_s > latest:
+        if not (soonest < commit.ask_in_s or self._late) or commit.ask_in_s > latest:
             self._broken("jitter", f"{self._named(commit)} is not due in {soonest:.0f} to {latest:.0f} s")
 
     def _named(self, commit: Commit) -> str:
