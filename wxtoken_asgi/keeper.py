@@ -245,7 +245,7 @@ class Keeper:
         """A call without a lease brought nothing: the store is to hear what it cost, and may have doomed."""
         untold = self.untold.get(entry, Untold()).with_costs(fail.costs)
         if fail.cut is not None and entry.kind.policy.destructive:
-            untold = untold.with_loss(permit.since)
+            untold = untold.with_loss(permit.since, self.clock.monotonic())
         if untold != Untold():
             self.untold[entry] = untold
 

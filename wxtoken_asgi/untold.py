@@ -15,24 +15,28 @@ SLOWEST: Final = 0.999
 """No host's clock runs so much faster than the store's: what is over for so long is so for the store too."""
 
 
+ON_ITS_WAY_S: Final = 20.0
+"""A call that brought no answer may reach WeChat so long after its process gave it up."""
+
+
 @dataclass(frozen=True, slots=True)
 class Untold:
     """Calls without a lease that the store does not know of; replaced as a whole, never changed.
 
     Their versions are made of this host's time, which may be wrong: they do not show which value is the
-    older one. The store knows that if it has given a lease since the call was over. Else nobody does, and on
-    the old endpoint the older one is doomed: the store takes this one or cuts the one that it has, and in
-    both cases a new one is due.
+    older one. The store knows that if it has given a lease since the call was over, or has heard of a later
+    one. Else nobody does, and on the old endpoint the older one is doomed: the store takes this one or cuts
+    the one that it has, and in both cases a new one is due.
 
     Args:
         brought: what the last of them brought, and when its durations were measured, by the monotonic clock.
-        lost_since: when the first was begun whose outcome nobody knows and which may have doomed what the
-            store holds, by the monotonic clock.
+        lost: when the first was begun whose outcome nobody knows and which may have doomed what the store
+            holds, and when the last such was over, by the monotonic clock.
         costs: of all of them.
     """
 
     brought: tuple[Commit, float] | None = None
-    lost_since: float | None = None
+    lost: tuple[float, float] | None = None
     costs: tuple[Cost, ...] = ()
 
     def with_value(self, commit: Commit, at: float) -> Untold:
@@ -43,21 +47,28 @@ class Untold:
         """One more call, which brought nothing."""
         return replace(self, costs=_sum(self.costs, costs))
 
-    def with_loss(self, since: float) -> Untold:
-        """One more call, which may have doomed what the store holds, and what an earlier one brought."""
+    def with_loss(self, since: float, until: float) -> Untold:
+        """One more call, which may have doomed what the store holds, and what an earlier one brought.
+
+        Args:
+            since: when it was begun, by the monotonic clock.
+            until: when it was given up.
+        """
         brought = self.brought
         if brought is not None:
             commit, at = brought
             brought = replace(commit, ttl_s=min(commit.ttl_s, since + policy.OVERLAP_TRUST_S - at)), at
-        lost_since = since if self.lost_since is None else min(since, self.lost_since)
-        return replace(self, brought=brought, lost_since=lost_since)
+        first, last = self.lost or (since, until)
+        return replace(self, brought=brought, lost=(min(since, first), max(until, last)))
 
     def fails(self, credential: Credential, now: float) -> list[Fail]:
         """The lost calls as the store is told of them: what it holds is doubted since the first of them."""
         costs = self.costs if self.brought is None else ()
-        if self.lost_since is not None:
-            cut = Cut(policy.OVERLAP_TRUST_S - (now - self.lost_since), 0.0)
-            return [Fail(credential, 0, costs=costs, refused=cut)]
+        if self.lost is not None:
+            since, until = self.lost
+            cut = Cut(policy.OVERLAP_TRUST_S - (now - since), 0.0)
+            over_s = (now - until - ON_ITS_WAY_S) * SLOWEST
+            return [Fail(credential, 0, costs=costs, refused=cut, over_s=max(over_s, 0.0))]
         return [Fail(credential, 0, costs=costs)] if costs else []
 
     def commits(self, now: float, trusted: Callable[[float, float], tuple[float, float]]) -> list[Commit]:

@@ -869,7 +869,7 @@ async def test_what_is_told_late_goes_in_slices_and_one_that_fails_costs_none_be
         if kept == "unsaved":
             keeper.unsaved.add(entry)
         else:
-            keeper.untold[entry] = Untold().with_loss(at.now)
+            keeper.untold[entry] = Untold().with_loss(at.now, 0)
 
     async def watched(told):
         sizes.append(len(told))

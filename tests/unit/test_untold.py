@@ -26,8 +26,8 @@ def test_nothing_is_told_of_nothing():
 def test_lost_calls_doubt_what_is_stored_since_the_first_of_them(begun):
     untold = Untold()
     for at in begun:
-        untold = untold.with_loss(at)
-    assert untold.fails(KEY, 105) == [Fail(KEY, 0, refused=Cut(170, 0))]
+        untold = untold.with_loss(at, at + 10)
+    assert untold.fails(KEY, 105) == [Fail(KEY, 0, refused=Cut(170, 0), over_s=pytest.approx(66, abs=0.1))]
 
 
 def test_a_value_is_told_cut_and_due_however_long_it_lives():
@@ -52,8 +52,8 @@ def test_what_several_calls_have_cost_is_told_with_the_last_value():
 def test_what_calls_have_cost_that_brought_nothing_is_told_too():
     untold = Untold().with_costs((Cost("calls"),))
     assert untold.fails(KEY, 8) == [Fail(KEY, 0, costs=(Cost("calls"),))]
-    lost = untold.with_costs((Cost("calls"),)).with_loss(5)
-    assert lost.fails(KEY, 15) == [Fail(KEY, 0, costs=(Cost("calls", 2),), refused=Cut(260, 0))]
+    lost = untold.with_costs((Cost("calls"),)).with_loss(5, 10)
+    assert lost.fails(KEY, 15) == [Fail(KEY, 0, costs=(Cost("calls", 2),), refused=Cut(260, 0), over_s=0)]
 
 
 def test_a_value_that_is_told_an_hour_late_leaves_nothing_of_the_stored_one():
@@ -63,16 +63,16 @@ def test_a_value_that_is_told_an_hour_late_leaves_nothing_of_the_stored_one():
 
 
 def test_a_call_lost_later_ends_the_value_before_it():
-    untold = Untold().with_value(COMMIT, 5).with_loss(105)
+    untold = Untold().with_value(COMMIT, 5).with_loss(105, 110)
     [told] = untold.commits(305, trusted)
     assert told.ttl_s == 70
-    assert untold.fails(KEY, 305) == [Fail(KEY, 0, refused=Cut(70, 0))]
+    assert untold.fails(KEY, 305) == [Fail(KEY, 0, refused=Cut(70, 0), over_s=pytest.approx(175, abs=0.2))]
 
 
 def test_a_value_brought_later_lets_nobody_forget_a_lost_call():
-    untold = Untold().with_loss(5).with_value(COMMIT, 105)
+    untold = Untold().with_loss(5, 10).with_value(COMMIT, 105)
     assert [told.ttl_s for told in untold.commits(305, trusted)] == [270]
-    assert untold.fails(KEY, 305) == [Fail(KEY, 0, refused=Cut(-30, 0))]
+    assert untold.fails(KEY, 305) == [Fail(KEY, 0, refused=Cut(-30, 0), over_s=pytest.approx(275, abs=0.3))]
 
 
 def test_a_commit_without_a_doubt_stays_without():

@@ -219,7 +219,8 @@ class Commit:
         left_s: seconds of the lease that were left when this was said. If fewer are left when the store hears
             it, the value lives for that much less. None: unknown.
         over_s: there was no lease, and the call was over so many seconds ago, at least; None: there was one.
-            What a lease brings that was granted since is newer, whatever the fences say.
+            What a lease brings that was granted since is newer, whatever the fences say, and so is what a
+            later call without a lease has brought.
     """
 
     credential: Credential
@@ -267,6 +268,7 @@ class Fail:
         cut: how far the stored value, and all that earlier leases bring later, are still trusted; None: as
             before.
         refused: the same if this comes too late, and also of what the latest lease brings.
+        over_s: as in a commit: what a lease brings that was granted since is not cut.
     """
 
     credential: Credential
@@ -278,6 +280,7 @@ class Fail:
     costs: tuple[Cost, ...] = ()
     cut: Cut | None = None
     refused: Cut | None = None
+    over_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

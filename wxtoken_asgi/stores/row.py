@@ -34,6 +34,9 @@ from wxtoken_asgi.stores.contract import (
 NEVER = float("-inf")
 ALWAYS = float("inf")
 
+LONGER = 1.002
+"""What is over for at least so long is over for no more than this times as long: no two clocks go alike."""
+
 
 @dataclass(slots=True)
 class Row:
@@ -45,7 +48,8 @@ class Row:
     Attributes:
         charged: the budgets that the latest lease was charged to and that were not given back.
         granted_at: when the lease with the latest fence was granted; never: that fence is of none.
-        brought_at: when the lease was granted that has brought the held value, or proved it; never: none has.
+        brought_at: no call that has brought the held value, or proved it, was made before: when its lease was
+            granted, or as told; never: nobody knows.
         ended: the fence of the last lease that was committed or failed; saying it again does no harm.
         doubted: what leases up to this one brought may have been doomed unseen: it ends at `doubt_end` and is
             due at `doubt_ask`, whenever it comes.
@@ -133,8 +137,10 @@ class Row:
     def commit(self, commit: Commit, now: float) -> Committed:
         """Take the value if the fence is the latest; else the stored value is cut as the commit says."""
         self.lapse(now)
-        if commit.over_s is not None and self._is_before(now - commit.over_s):
-            return self._hear_before(commit, now)
+        if self._is_before(commit.over_s, now):
+            self._count(commit.costs, now)
+            newer = self._hear_before(commit.over_s, commit.refused, now)
+            return Committed(self.record(now), taken=False, newer=newer)
         taken = self._take(commit, now)
         return Committed(self.record(now), taken)
 
@@ -151,7 +157,7 @@ class Row:
         if commit.fence != self.ended:
             self._count(commit.costs, now)
         self._end_lease(commit.fence, commit.refund)
-        self.brought_at = self.granted_at
+        self.brought_at = self.granted_at if commit.over_s is None else now - commit.over_s * LONGER
         self._write(commit, said_at)
         if commit.asked:
             self.asked_at = now
@@ -161,7 +167,10 @@ class Row:
         """End the lease, with a back-off if there is an error; one that comes too late only cuts."""
         if fail.fence < self.fence:
             self._count(() if fail.fence else fail.costs, now)
-            self._hear_late(fail.refused, now)
+            if self._is_before(fail.over_s, now):
+                self._hear_before(fail.over_s, fail.refused, now)
+            else:
+                self._hear_late(fail.refused, now)
             return
         if fail.fence == self.ended:
             return
@@ -295,17 +304,19 @@ class Row:
             self.late_end = self.late_ask = ALWAYS
         self.fence, self.granted_at = fence, NEVER
 
-    def _is_before(self, then: float) -> bool:
-        """Whether a call that was over then is older than what is held, or a running lease brings."""
+    def _is_before(self, over_s: float | None, now: float) -> bool:
+        """Whether a call that is over for so long is older than what is held, or a running lease brings."""
+        if over_s is None:
+            return False
+        then = now - over_s
         return self.brought_at >= then or (bool(self.owner) and self.granted_at >= then)
 
-    def _hear_before(self, told: Commit, now: float) -> Committed:
-        """News of a call before such a lease: only what was held before that may be doomed by it."""
-        self._count(told.costs, now)
-        newer = told.over_s is not None and self.brought_at >= now - told.over_s
-        if told.refused is not None and not newer:
-            self._doubt(now + told.refused.ttl_s, now + told.refused.ask_in_s)
-        return Committed(self.record(now), taken=False, newer=newer)
+    def _hear_before(self, over_s: float | None, cut: Cut | None, now: float) -> bool:
+        """News of such a call; whether what is held is newer. If not, the call may have doomed it."""
+        newer = over_s is not None and self.brought_at >= now - over_s
+        if cut is not None and not newer:
+            self._doubt(now + cut.ttl_s, now + cut.ask_in_s)
+        return newer
 
     def _hear_late(self, cut: Cut | None, now: float) -> None:
         """News of an earlier lease: its call may have come after the latest one's, which may yet come."""

@@ -109,15 +109,49 @@ class UnleasedRules(StoreStage):
         answer = await told(one, fence + 1_000_000)
         assert (answer.taken, answer.record.value) == (True, "alone")
 
-    async def test_what_was_told_is_no_lease_s(self, one: Worker, two: Worker, later: Later) -> None:
-        """Nobody knows the order of two calls without a lease: the second one may have doomed the first."""
+    async def test_of_two_calls_without_a_lease_the_later_one_s_value_stays(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
         fence = await two.lease()
         await two.fail(fence)
         later(5)
-        first = await told(one, fence + 2, "first", over_s=1)
-        second = await told(two, fence + 1, "second")
-        assert (first.taken, second.taken, second.newer) == (True, False, False)
+        first = await told(one, fence + 1, "later", over_s=1)
+        second = await told(two, fence + 1_000_000)
+        assert (first.taken, second.taken, second.newer) == (True, False, True)
+        assert (second.record.value, second.record.ttl_s) == ("later", about(270))
+
+    async def test_of_two_calls_without_a_lease_at_about_the_same_time_nobody_knows(
+        self, one: Worker, two: Worker
+    ) -> None:
+        """No two clocks go alike: each may have doomed what the other brought."""
+        await told(one, 7, "first", over_s=1000)
+        second = await told(two, 6, over_s=1001)
+        assert (second.taken, second.newer) == (False, False)
         assert (second.record.value, second.record.ttl_s) == ("first", about(220))
+
+    async def test_lost_calls_cut_nothing_that_a_later_lease_has_brought(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        await two.fetch("newer")
+        later(SINCE_S)
+        record = await one.fail(0, error=None, refused=CUT, over_s=OVER_S)
+        assert record.ttl_s == about(7000 - SINCE_S)
+
+    async def test_lost_calls_cut_what_an_earlier_lease_has_brought(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        await two.fetch("older")
+        later(BEFORE_S)
+        assert (await one.fail(0, error=None, refused=CUT, over_s=OVER_S)).ttl_s == about(220)
+
+    async def test_lost_calls_cut_what_is_held_while_a_later_lease_runs_and_not_what_that_brings(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        await two.fetch("older")
+        later(BEFORE_S)
+        fence = await two.lease(asked=True)
+        assert (await one.fail(0, error=None, refused=CUT, over_s=OVER_S)).ttl_s == about(220)
+        assert (await two.commit(fence, "newest")).record.ttl_s == about(7000)
 
     async def test_what_was_supplied_is_no_lease_s(self, one: Worker, two: Worker, later: Later) -> None:
         later(1)

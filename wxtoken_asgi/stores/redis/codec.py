@@ -96,6 +96,7 @@ def of_fail(fail: Fail) -> str:
         "costs": fail.costs or None,
         "cut": _cut(fail.cut),
         "refused": _cut(fail.refused),
+        "over": None if fail.over_s is None else micros(fail.over_s),
     })  # fmt: skip
 
 

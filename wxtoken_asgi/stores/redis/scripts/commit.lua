@@ -1,3 +1,5 @@
+local LONGER = 1.002 -- no two clocks go alike
+
 local function late(row, commit)
   if not commit.left or commit.fence ~= row.fence or row.lease_until == 0 then
     return 0
@@ -6,8 +8,9 @@ local function late(row, commit)
 end
 
 local function take(row, commit) -- whether it was taken, and whether what is held is newer
-  if commit.over and is_before(row, now - commit.over) then
-    return 0, hear_before(row, commit)
+  if is_before(row, commit.over) then
+    add_costs(row, commit.costs)
+    return 0, hear_before(row, commit.over, commit.refused) and 1 or 0
   end
   if commit.fence < row.fence then
     if commit.over then
@@ -27,7 +30,7 @@ local function take(row, commit) -- whether it was taken, and whether what is he
     add_costs(row, commit.costs)
   end
   end_lease(row, commit.fence, commit.refund)
-  row.brought_at = row.granted_at
+  row.brought_at = commit.over and math.floor(now - commit.over * LONGER) or row.granted_at
   write(row, commit, said_at)
   if commit.asked then
     row.asked_at = now

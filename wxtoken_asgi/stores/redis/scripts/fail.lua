@@ -3,7 +3,11 @@ local function take(row, fail)
     if fail.fence == 0 then
       add_costs(row, fail.costs)
     end
-    hear_late(row, fail.refused)
+    if is_before(row, fail.over) then
+      hear_before(row, fail.over, fail.refused)
+    else
+      hear_late(row, fail.refused)
+    end
     return
   elseif fail.fence == row.ended then
     return

@@ -148,18 +148,20 @@ local function hear_late(row, limits) -- {ttl, ask}, from now
   row.late_end, row.late_ask = math.min(ends, row.late_end or ends), math.min(ask, row.late_ask or ask)
 end
 
-local function is_before(row, moment)
-  return (row.brought_at ~= 0 and row.brought_at >= moment)
-    or (row.owner and row.granted_at ~= 0 and row.granted_at >= moment)
+local function is_before(row, over)
+  if not over then
+    return false
+  end
+  return (row.brought_at ~= 0 and row.brought_at >= now - over)
+    or (row.owner and row.granted_at ~= 0 and row.granted_at >= now - over)
 end
 
-local function hear_before(row, told) -- whether what is held is newer
-  add_costs(row, told.costs)
-  local newer = row.brought_at ~= 0 and row.brought_at >= now - told.over
-  if told.refused and not newer then
-    doubt(row, now + told.refused[1], now + told.refused[2])
+local function hear_before(row, over, limits) -- whether what is held is newer
+  local newer = row.brought_at ~= 0 and row.brought_at >= now - over
+  if limits and not newer then
+    doubt(row, now + limits[1], now + limits[2])
   end
-  return newer and 1 or 0
+  return newer
 end
 
 local function advance(row, fence)
