@@ -189,10 +189,15 @@ MUTANTS = (
     Mutant(
         "lost calls without a lease are not told",
         "untold.py",
-        "return [Fail(credential, 0, refused=",
-        "return [Fail(credential, 0)] or [Fail(credential, 0, refused=",
+        "refused=cut, over_s=max(over_s, 0.0)",
+        "over_s=max(over_s, 0.0)",
     ),
-    Mutant("fetches without a lease are not told", "untold.py", "if self.brought is None:", "if True:"),
+    Mutant(
+        "fetches without a lease are not told",
+        "keeper.py",
+        "self.untold[entry] = self.untold.get(entry, Untold()).with_value(commit, at.now)",
+        "pass",
+    ),
     Mutant(
         "a doubt outlives what it was about",
         "stores/row.py",
