@@ -84,10 +84,12 @@ class Waiter:
         Raises:
             WxTokenError: there is no new value, and why.
         """
+        ended = entry.held.value if entry.held is not None else None
         held = entry.good(self._clock)
         if held is None:
-            await self.wait(entry, within_s)
-            return
+            held = await self.wait(entry, within_s)
+            if held.value not in {ended, dead}:  # else only this host's clock had ended it
+                return
         if dead is not None and held.value != dead:
             return
         with self._counted(entry):

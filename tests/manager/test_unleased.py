@@ -98,6 +98,25 @@ async def test_a_failure_that_no_call_was_made_for_is_not_told(world, store):
     assert not tokens._keeper.behind
 
 
+@pytest.mark.parametrize("reported", [True, False])
+async def test_a_value_that_only_a_wrong_clock_has_ended_is_renewed_when_asked_for(world, store, reported):
+    """The store knows better, and gives it back: that is no new one."""
+    async with world.manager(world.account("beta"), store=store) as tokens:
+        held = await tokens.access_token("beta")
+        await anyio.sleep(100)
+        world.clock.wall_offset += 8000
+        assert await tokens.refresh("beta", dead=held if reported else None) != held
+        assert world.count("token") == 2
+
+
+async def test_a_value_that_has_really_ended_is_fetched_once_when_a_new_one_is_asked_for(world, store):
+    tokens = world.manager(store=store)
+    held = await tokens.access_token("beta")
+    await anyio.sleep(8000)
+    assert await tokens.refresh("beta") != held
+    assert world.count("token") == 2
+
+
 def _nothing(entry):
     return Fail(entry.credential, 7)
 
