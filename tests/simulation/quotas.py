@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from wxtoken_asgi.stores.contract import Claim
+
 from simulation.chance import DAY
 from simulation.kernel import HOT_S, Process
 
@@ -26,7 +28,7 @@ FORCED_A_DAY = 20
 """WeChat allows an account so many forced calls."""
 
 SLACK = 10
-ASKED_A_DAY = 50
+ASKED, ASKED_A_DAY = {"asked", "healed"}, 50
 REFUNDED = 5
 
 
@@ -50,7 +52,7 @@ class Quotas:
         self._day: defaultdict[tuple[str, str], deque[float]] = defaultdict(deque)
         self._forced: defaultdict[tuple[str, str], deque[float]] = defaultdict(deque)
         self._charged: set[int] = set()
-        self._granted: defaultdict[tuple[str, str], deque[float]] = defaultdict(deque)
+        self._granted: defaultdict[tuple[tuple[str, str], str], deque[float]] = defaultdict(deque)
 
     def forget(self) -> None:
         """The store was emptied."""
@@ -103,16 +105,21 @@ class Quotas:
         if asks == HOT_ASKS:
             self._broken("hot loop", f"{process} asks the store {asks} times within {HOT_S:g} s: {name}")
 
-    def granted(self, key: tuple[str, str], fence: int) -> None:
-        """Whoever has the lease and asks again is granted it again: it is the same one, and charged once."""
+    def granted(self, key: tuple[str, str], claim: Claim, fence: int) -> None:
+        """Whoever has the lease and asks again is granted it again: it is the same one, and charged once.
+
+        What the service itself has found dead has a budget of its own.
+        """
         if key[1] != "access_token" or fence in self._charged:
             return
         self._charged.add(fence)
-        granted, now = self._granted[key], trio.current_time()
-        granted.append(now)
-        _keep_a_day(granted, now)
-        if len(granted) > ASKED_A_DAY * (1 + self._wipes()) + self._refunded(key):
-            self._broken("P7", f"{len(granted)} asked-for fetches of {key} in 24 hours")
+        now = trio.current_time()
+        for name in {charge.name for charge in claim.charges} & ASKED:
+            granted = self._granted[key, name]
+            granted.append(now)
+            _keep_a_day(granted, now)
+            if len(granted) > ASKED_A_DAY * (1 + self._wipes()) + self._refunded(key):
+                self._broken("P7", f"{len(granted)} fetches of {key} in 24 hours are {name}")
 
     def spent_unseen(self, app: str) -> bool:
         """An emptied store has forgotten what was spent; WeChat has not."""

@@ -300,7 +300,7 @@ class Watch:
             self._fences[key] = max(known, claimed.fence)
             if claim.asked:
                 self._asked_at[key] = now
-                self._quotas.granted(key, claimed.fence)
+                self._quotas.granted(key, claim, claimed.fence)
             elif claimed.fence != known and claimed.record.good and claimed.record.ask_in_s > EARLY_S:
                 # Not if the lease is its own: somebody may have restored a newer value since it began.
                 self.broken("P2", f"{worker} may fetch {key}, which is fresh")
