@@ -48,6 +48,22 @@ async def test_what_a_lease_has_brought_since_is_kept_whatever_the_host_s_clock_
     assert record.used("calls") == 2
 
 
+async def test_what_has_come_by_the_news_before_it_could_be_told_stays(world, store, other):
+    one, two = world.manager(store=store), world.manager(store=other)
+    other.faults["*"] = "away"
+    await fetched_alone(two)
+    await anyio.sleep(100)
+    newer = await one.access_token("beta")
+    entry = two.entry("beta", "access_token")
+    [record] = await store.inner.read([entry.credential])
+    entry.adopt(record, world.clock.moment())
+    other.faults.clear()
+    await two._keeper.save()
+    assert not two._keeper.behind
+    assert await two.access_token("beta") == newer
+    assert world.count("token") == 2
+
+
 async def test_what_a_running_lease_brings_replaces_it_and_until_then_it_is_served(
     world, store, other, ahead
 ):
