@@ -237,17 +237,10 @@ class Keeper:
         if heard is not None:
             entry.adopt(*heard)
             return
-        if not permit.leased and self.link.store.shared:
-            self._remember(entry, fail, permit)
+        if not permit.leased and fail.cut is not None and self._dooms(entry):
+            untold = self.untold.get(entry, Untold())
+            self.untold[entry] = untold.with_loss(permit.since, self.clock.monotonic())
         self._fail_alone(entry, fail, at)
-
-    def _remember(self, entry: Entry, fail: Fail, permit: Permit) -> None:
-        """A call without a lease brought nothing: the store is to hear what it cost, and may have doomed."""
-        untold = self.untold.get(entry, Untold()).with_costs(fail.costs)
-        if fail.cut is not None and entry.kind.policy.destructive:
-            untold = untold.with_loss(permit.since, self.clock.monotonic())
-        if untold != Untold():
-            self.untold[entry] = untold
 
     def fail_alone(self, entry: Entry, fail: Fail) -> None:
         """Remember a failure that no lease was for, until the store tells something else."""
@@ -314,9 +307,13 @@ class Keeper:
         for entry, untold in told:
             if self.untold.get(entry) is untold:
                 del self.untold[entry]
-            _hear(entry, answers[entry.credential], at)
+            _hear(entry, untold, answers[entry.credential], at)
             if entry.held is not None and not entry.held.unleased:  # it is the store's own
                 self.unsaved.discard(entry)
+
+    def _dooms(self, entry: Entry) -> bool:
+        """Whether a fetch of this process alone may doom what others hold."""
+        return entry.kind.policy.destructive and self.link.store.shared
 
     def _trusted(self, entry: Entry) -> Callable[[float, float], tuple[float, float]]:
         """How far what was fetched without a lease is trusted: it is to be replaced, or proved, soon.
@@ -328,7 +325,7 @@ class Keeper:
         rules = entry.kind.policy
 
         def trusted(ttl_s: float, ask_in_s: float) -> tuple[float, float]:
-            if rules.destructive and self.link.store.shared:
+            if self._dooms(entry):
                 return min(ttl_s, policy.OVERLAP_TRUST_S), 0.0
             kept_s = rules.may_keep(ttl_s, ask_in_s)
             return kept_s, min(ask_in_s, kept_s / 2)
@@ -376,10 +373,12 @@ def _lacks(record: Record, before: Held | None, at: Moment) -> bool:
     return before is not None and record.version < before.version and not before.outlived(record, at)
 
 
-def _hear(entry: Entry, told: Committed, at: Moment) -> None:
+def _hear(entry: Entry, untold: Untold, told: Committed, at: Moment) -> None:
     """What the store holds after it was told of a call without a lease, which may be older."""
     if not told.taken:
         entry.give_way(told.record.version if told.newer else told.record.fence)
+    if not told.taken and entry.held is not None and entry.held.unleased:
+        entry.held = entry.held.cut(untold.doubt(at.now), at)
     entry.adopt(told.record, at)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
 from wxtoken_asgi import policy
 from wxtoken_asgi.records import Credential
-from wxtoken_asgi.stores.contract import Commit, Cost, Cut, Fail
+from wxtoken_asgi.stores.contract import Commit, Cut, Fail
 
 SLOWEST: Final = 0.999
 """No host's clock runs so much faster than the store's: what is over for so long is so for the store too."""
@@ -32,20 +31,14 @@ class Untold:
         brought: what the last of them brought, and when its durations were measured, by the monotonic clock.
         lost: when the first was begun whose outcome nobody knows and which may have doomed what the store
             holds, and when the last such was over, by the monotonic clock.
-        costs: of all of them.
     """
 
     brought: tuple[Commit, float] | None = None
     lost: tuple[float, float] | None = None
-    costs: tuple[Cost, ...] = ()
 
     def with_value(self, commit: Commit, at: float) -> Untold:
         """One more call, which brought a value."""
-        return replace(self, brought=(commit, at), costs=_sum(self.costs, commit.costs))
-
-    def with_costs(self, costs: tuple[Cost, ...]) -> Untold:
-        """One more call, which brought nothing."""
-        return replace(self, costs=_sum(self.costs, costs))
+        return replace(self, brought=(commit, at))
 
     def with_loss(self, since: float, until: float) -> Untold:
         """One more call, which may have doomed what the store holds, and what an earlier one brought.
@@ -61,15 +54,19 @@ class Untold:
         first, last = self.lost or (since, until)
         return replace(self, brought=brought, lost=(min(since, first), max(until, last)))
 
+    def doubt(self, now: float) -> Cut:
+        """How far what was brought is trusted where another call is known that may have come after it."""
+        since = now if self.brought is None or self.brought[0].refused is None else self.brought[1]
+        return Cut(policy.OVERLAP_TRUST_S - (now - since), 0.0)
+
     def fails(self, credential: Credential, now: float) -> list[Fail]:
         """The lost calls as the store is told of them: what it holds is doubted since the first of them."""
-        costs = self.costs if self.brought is None else ()
-        if self.lost is not None:
-            since, until = self.lost
-            cut = Cut(policy.OVERLAP_TRUST_S - (now - since), 0.0)
-            over_s = (now - until - ON_ITS_WAY_S) * SLOWEST
-            return [Fail(credential, 0, costs=costs, refused=cut, over_s=max(over_s, 0.0))]
-        return [Fail(credential, 0, costs=costs)] if costs else []
+        if self.lost is None:
+            return []
+        since, until = self.lost
+        cut = Cut(policy.OVERLAP_TRUST_S - (now - since), 0.0)
+        over_s = (now - until - ON_ITS_WAY_S) * SLOWEST
+        return [Fail(credential, 0, refused=cut, over_s=max(over_s, 0.0))]
 
     def commits(self, now: float, trusted: Callable[[float, float], tuple[float, float]]) -> list[Commit]:
         """What was brought, as the store is told of it.
@@ -85,13 +82,7 @@ class Untold:
         late = aged(commit, now - at)
         ttl_s, ask_in_s = trusted(late.ttl_s, late.ask_in_s)
         over_s = (now - at) * SLOWEST
-        return [replace(late, ttl_s=ttl_s, ask_in_s=ask_in_s, costs=self.costs, over_s=over_s)]
-
-
-def _sum(some: tuple[Cost, ...], more: tuple[Cost, ...]) -> tuple[Cost, ...]:
-    every = Counter(dict(some))
-    every.update(dict(more))
-    return tuple(Cost(name, number) for name, number in every.items())
+        return [replace(late, ttl_s=ttl_s, ask_in_s=ask_in_s, over_s=over_s)]
 
 
 def aged(commit: Commit, late_s: float) -> Commit:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from wxtoken_asgi import NotReady
-from wxtoken_asgi.stores.contract import Claim, Commit, Fail, LastError, Record
+from wxtoken_asgi.stores.contract import Claim, Commit, LastError, Record
 
 from support.virtual import VirtualClock
 
@@ -45,7 +44,6 @@ async def test_what_a_lease_has_brought_since_is_kept_whatever_the_host_s_clock_
     assert world.count("token") == 2
     record = (await store.inner.read([two.entry("beta", "access_token").credential]))[0]
     assert (record.value, record.ttl_s) == (newer, pytest.approx(7170, abs=2))
-    assert record.used("calls") == 2
 
 
 async def test_what_has_come_by_the_news_before_it_could_be_told_stays(world, store, other):
@@ -85,35 +83,6 @@ async def test_what_a_running_lease_brings_replaces_it_and_until_then_it_is_serv
     assert world.count("token") == 1
 
 
-async def test_what_calls_without_a_lease_cost_that_brought_nothing_is_counted_once_the_store_is_back(
-    world, store, other
-):
-    one, two = world.manager(store=store), world.manager(store=other)
-    await one.access_token("beta")
-    other.faults["*"] = "away"
-    world.sandbox.fail("errcode", errcode=-1, times=None)
-    for _ in range(3):
-        with pytest.raises(NotReady):
-            await two.access_token("beta")
-        await anyio.sleep(120)
-    called = world.count("token")
-    assert called > 3
-    other.faults.clear()
-    await two._keeper.save()
-    assert not two._keeper.behind
-    record = (await store.inner.read([two.entry("beta", "access_token").credential]))[0]
-    assert record.used("calls") == called
-
-
-async def test_a_failure_that_no_call_was_made_for_is_not_told(world, store):
-    """The lease came too late, and nothing was sent."""
-    tokens = world.manager(store=store)
-    entry = tokens.entry("beta", "access_token")
-    permit = tokens._keeper._permit_alone(entry)
-    await tokens._keeper.fail(entry, _nothing(entry), permit)
-    assert not tokens._keeper.behind
-
-
 @pytest.mark.parametrize("reported", [True, False])
 async def test_a_value_that_only_a_wrong_clock_has_ended_is_renewed_when_asked_for(world, store, reported):
     """The store knows better, and gives it back: that is no new one."""
@@ -131,10 +100,6 @@ async def test_a_value_that_has_really_ended_is_fetched_once_when_a_new_one_is_a
     await anyio.sleep(8000)
     assert await tokens.refresh("beta") != held
     assert world.count("token") == 2
-
-
-def _nothing(entry):
-    return Fail(entry.credential, 7)
 
 
 async def test_a_reader_who_slept_through_a_back_off_gets_what_came_meanwhile(world, store):

@@ -38,7 +38,7 @@ class Quotas:
     Args:
         world: where.
         broken: told of a broken promise: which, and how.
-        untold: how many calls of an account since then nobody but their processes can know of yet.
+        untold: how many calls of an account since then were made without a lease.
     """
 
     def __init__(

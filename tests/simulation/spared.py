@@ -52,6 +52,12 @@ class Spared:
                     stale.add(key)
         self._spared = {key: spared for key, spared in self._spared.items() if key not in stale}
 
+    def stored(self, name: str, args: Any) -> None:
+        """A process may have told late of a call that may have doomed what the store holds."""
+        for told in args[0] if name == "fail" else ():
+            if told.over_s is not None:
+                self._spared.pop((self._world.app(told.credential), told.credential.kind), None)
+
     def called(self, key: tuple[str, str], *, outside: float, asked: float) -> None:
         """Somebody fetches.
 

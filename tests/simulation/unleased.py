@@ -73,9 +73,8 @@ class Unleased:
         return True
 
     def untold(self, app: str, since: float) -> int:
-        """How many calls without a lease nobody but their processes can know of yet."""
-        alone = (call for call in self._alone.get(app, ()) if call.begun >= since and not call.leased)
-        return sum(self._could_not_tell(call) for call in alone)
+        """How many calls were made without a lease: of those that brought nothing the store never hears."""
+        return sum(call.begun >= since and not call.leased for call in self._alone.get(app, ()))
 
     def unheard(self, app: str, then: float) -> bool:
         """Whether one of then is such that nobody but its process can know of it yet."""

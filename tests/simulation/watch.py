@@ -273,6 +273,7 @@ class Watch:
             return
         self._trace((worker.number, name))
         self._quotas.stored(worker.process, name)
+        self._spared.stored(name, args)
         self._doubts.stored(name, args[0] if args else (), answer)
         self.history.stored(name, args[0] if args else (), answer, trio.current_time())
         if name == "claim":

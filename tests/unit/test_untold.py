@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from wxtoken_asgi.records import Credential
-from wxtoken_asgi.stores.contract import Commit, Cost, Cut, Fail
+from wxtoken_asgi.stores.contract import Commit, Cut, Fail
 from wxtoken_asgi.untold import Untold, aged, aged_fail
 
 KEY = Credential("default", "https://api.weixin.qq.com", "wx1", "token", "access_token")
@@ -41,19 +41,9 @@ def test_a_value_is_told_with_how_long_its_call_is_over_at_least():
     assert 990 < told.over_s < 1000
 
 
-def test_what_several_calls_have_cost_is_told_with_the_last_value():
-    costly = replace(COMMIT, costs=(Cost("calls", 2), Cost("revoked")))
-    untold = Untold().with_value(costly, 5).with_costs((Cost("calls"),)).with_value(costly, 7)
-    [told] = untold.commits(8, trusted)
-    assert told.costs == (Cost("calls", 5), Cost("revoked", 2))
-    assert untold.fails(KEY, 8) == []
-
-
-def test_what_calls_have_cost_that_brought_nothing_is_told_too():
-    untold = Untold().with_costs((Cost("calls"),))
-    assert untold.fails(KEY, 8) == [Fail(KEY, 0, costs=(Cost("calls"),))]
-    lost = untold.with_costs((Cost("calls"),)).with_loss(5, 10)
-    assert lost.fails(KEY, 15) == [Fail(KEY, 0, costs=(Cost("calls", 2),), refused=Cut(260, 0), over_s=0)]
+def test_what_may_have_been_followed_by_another_call_is_trusted_as_long_as_a_doomed_one():
+    assert Untold().with_value(COMMIT, 5).doubt(105) == Cut(170, 0)
+    assert Untold().with_value(replace(COMMIT, refused=None), 5).doubt(105) == Cut(270, 0)
 
 
 def test_a_value_that_is_told_an_hour_late_leaves_nothing_of_the_stored_one():

@@ -258,8 +258,7 @@ class Fail:
 
     Args:
         credential: what was to be fetched.
-        fence: the lease's; 0: there was none, and this is told late. Then its costs are counted whenever it
-            is heard.
+        fence: the lease's; 0: there was none, and this is told late.
         wait_s: seconds of back-off.
         error: why; None: nothing was wrong (the lease is given back).
         asked: it was asked for.
@@ -358,7 +357,7 @@ class Store(abc.ABC):
         So a value that was fetched while the store was emptied is not lost with it.
 
         One without a lease (`over_s`) is not taken if a lease that was granted since has brought or proved
-        what is held, or runs; then only what was held before is cut. Its costs are counted in any case.
+        what is held, or runs; then only what was held before is cut.
 
         One that is heard again, or whose value was restored meanwhile, changes nothing, however long it was
         on its way: the value ends when it would have ended, or earlier.

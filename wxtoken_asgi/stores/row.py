@@ -138,7 +138,6 @@ class Row:
         """Take the value if the fence is the latest; else the stored value is cut as the commit says."""
         self.lapse(now)
         if self._is_before(commit.over_s, now):
-            self._count(commit.costs, now)
             newer = self._hear_before(commit.over_s, commit.refused, now)
             return Committed(self.record(now), taken=False, newer=newer)
         taken = self._take(commit, now)
@@ -146,7 +145,6 @@ class Row:
 
     def _take(self, commit: Commit, now: float) -> bool:
         if commit.fence < self.fence:
-            self._count(commit.costs if commit.over_s is not None else (), now)
             self._hear_late(commit.refused if commit.value != self.value else None, now)
             return False
         if commit.value == self.value and commit.fence in {self.ended, self.version}:
@@ -166,7 +164,6 @@ class Row:
     def fail(self, fail: Fail, now: float) -> None:
         """End the lease, with a back-off if there is an error; one that comes too late only cuts."""
         if fail.fence < self.fence:
-            self._count(() if fail.fence else fail.costs, now)
             if self._is_before(fail.over_s, now):
                 self._hear_before(fail.over_s, fail.refused, now)
             else:

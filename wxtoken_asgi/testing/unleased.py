@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wxtoken_asgi.stores.contract import Committed, Cost, Cut, Supply
+from wxtoken_asgi.stores.contract import Committed, Cut, Supply
 from wxtoken_asgi.testing.stage import KEY, Later, StoreStage, Worker, about, key, restorable
 
 OVER_S = 50.0
@@ -180,35 +180,6 @@ class UnleasedRules(StoreStage):
         later(SINCE_S)
         answer = await told(one, fence + 1_000_000, credential=key(1))
         assert (answer.taken, answer.record.value) == (True, "alone")
-
-    # what it cost
-
-    async def test_what_calls_without_a_lease_have_cost_counts_whatever_becomes_of_their_value(
-        self, one: Worker, two: Worker, later: Later
-    ) -> None:
-        held = await two.fetch("newer")
-        later(SINCE_S)
-        costs = (Cost("calls", 3),)
-        assert (await told(one, held.version + 9, costs=costs)).record.used("calls") == 3
-        later(BEFORE_S)
-        assert (await told(one, held.version - 1, costs=costs)).record.used("calls") == 6
-        assert (await told(one, held.version + 9, costs=costs)).record.used("calls") == 9
-
-    async def test_a_call_without_a_lease_that_brought_nothing_is_counted(
-        self, one: Worker, two: Worker
-    ) -> None:
-        held = await two.fetch()
-        record = await one.fail(0, error=None, costs=(Cost("calls", 2),))
-        assert record.used("calls") == 2
-        assert (record.value, record.ttl_s, record.fence) == (held.value, about(7000), held.fence)
-
-    async def test_a_failure_of_an_earlier_lease_is_not_counted(
-        self, one: Worker, two: Worker, later: Later
-    ) -> None:
-        old = await one.lease()
-        later(31)
-        await two.fetch()
-        assert (await one.fail(old, costs=(Cost("calls", 2),))).used("calls") == 0
 
 
 def _supply(value: str) -> Supply:

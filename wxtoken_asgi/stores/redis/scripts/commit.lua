@@ -9,13 +9,9 @@ end
 
 local function take(row, commit) -- whether it was taken, and whether what is held is newer
   if is_before(row, commit.over) then
-    add_costs(row, commit.costs)
     return 0, hear_before(row, commit.over, commit.refused) and 1 or 0
   end
   if commit.fence < row.fence then
-    if commit.over then
-      add_costs(row, commit.costs)
-    end
     if commit.value ~= row.value then
       hear_late(row, commit.refused)
     end

@@ -1,8 +1,5 @@
 local function take(row, fail)
   if fail.fence < row.fence then
-    if fail.fence == 0 then
-      add_costs(row, fail.costs)
-    end
     if is_before(row, fail.over) then
       hear_before(row, fail.over, fail.refused)
     else
