@@ -239,12 +239,6 @@ MUTANTS = (
         "held",
     ),
     Mutant(
-        "a fast read asks the wall clock alone",
-        "manager.py",
-        "held.end > clock.monotonic() and held.wall_end > clock.time()",
-        "held.wall_end > clock.time()",
-    ),
-    Mutant(
         "only the wall clock is asked",
         "entries.py",
         "return min(self.wall_end - clock.time(), self.end - clock.monotonic())",
