@@ -32,9 +32,11 @@ class News:
         self._world.later(NEWS_S, lambda: self._heard(teller, app, kind, held))
 
     def _heard(self, teller: Worker, app: str, kind: str, told: Any) -> None:
+        now = trio.current_time()
         if self._in_the_way(2 * HEARD_S) or self._lost(teller, HEARD_S):
             return  # it had to go on without the store for a moment
-        now = trio.current_time()
+        if teller.process.was_frozen(now - HEARD_S):
+            return  # while it was stopped, the time that the store has for an answer went by
         for worker in self._world.workers:
             if worker is teller or self._disturbed(worker, HEARD_S):
                 continue

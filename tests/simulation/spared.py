@@ -41,13 +41,15 @@ class Spared:
             return
         stale: set[tuple[str, str]] = set()
         for worker in world.workers:
-            if not worker.up or now - worker.disturbed < CALM_S:
-                continue
             tokens: Any = worker.tokens
+            if tokens is None:
+                continue
+            calm = worker.up and now - worker.disturbed >= CALM_S
             for entry in tokens._registry.entries.values():
                 held, key = entry.good(tokens.clock), (world.app(entry.credential), entry.kind.name)
                 if held is not None and held.ask_in(tokens.clock) > FRESH_S and entry.flight is None:
-                    self._spared[key] = (now, worker.process)
+                    if calm:
+                        self._spared[key] = (now, worker.process)
                 elif held is not None:  # perhaps it gives back a copy that does not know of the latest proof
                     stale.add(key)
         self._spared = {key: spared for key, spared in self._spared.items() if key not in stale}

@@ -11,7 +11,7 @@ from wxtoken_asgi.link import LEASE_S
 from wxtoken_asgi.stores.contract import Granted
 
 from simulation.kernel import Process
-from simulation.spans import HEARD_S, NEWS_S, free_by, met
+from simulation.spans import COMPARED_S, HEARD_S, NEWS_S, free_by, met
 
 if TYPE_CHECKING:
     from wxtoken_asgi import Account
@@ -76,12 +76,12 @@ class Unleased:
         """How many calls were made without a lease: of those that brought nothing the store never hears."""
         return sum(call.begun >= since and not call.leased for call in self._alone.get(app, ()))
 
-    def unheard(self, app: str, then: float) -> bool:
-        """Whether one of then is such that nobody but its process can know of it yet."""
+    def unheard(self, app: str, then: float, reader: Process) -> bool:
+        """Whether one of then is such that this reader cannot know of it yet."""
         alone = self._alone.get(app, ())
-        return any(abs(then - call.begun) < NEAR_S and self._could_not_tell(call) for call in alone)
+        return any(abs(then - call.begun) < NEAR_S and self._could_not_tell(call, reader) for call in alone)
 
-    def _could_not_tell(self, call: Alone) -> bool:
+    def _could_not_tell(self, call: Alone, reader: Process) -> bool:
         """Whether its process had no time yet to tell the store of it, or never will have.
 
         What was sent without a lease is told once the store is back, however late that is. What was sent
@@ -90,6 +90,8 @@ class Unleased:
         now, shelf, silent = trio.current_time(), self._world.shelf, call.process.silent
         late = shelf.late[call.process]
         if not call.leased:
-            return now < free_by(call.begun, HEARD_S, silent, shelf.aways, late) + NEWS_S
+            heard = free_by(call.begun, HEARD_S, silent, shelf.aways, late) + NEWS_S
+            lost = met(shelf.untold[reader], call.begun, heard)  # the reader compares in the end
+            return now < heard + (COMPARED_S if lost else 0.0)
         told = free_by(call.begun, LEASE_S, silent)
         return now < told or met(shelf.aways, call.begun, told) or met(late, call.begun, told)

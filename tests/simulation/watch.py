@@ -169,7 +169,7 @@ class Watch:
         if self.world.overlap == "strict":
             return True
         died = self.world.true(token.dies)
-        if self._unleased.unheard(app, died - OVERLAP_S):
+        if self._unleased.unheard(app, died - OVERLAP_S, worker.process):
             return True
         return any(died - 360 < wiped < died for wiped in self.world.shelf.wiped)
 
