@@ -22,6 +22,7 @@ from typing import NamedTuple
 TESTS = Path(__file__).resolve().parent.parent
 PACKAGE = TESTS.parent / "wxtoken_asgi"
 CORES = len(os.sched_getaffinity(0))
+RARE_HOURS = 48.0
 
 
 class Mutant(NamedTuple):
@@ -32,12 +33,15 @@ class Mutant(NamedTuple):
         file: where, in the package.
         old: what stands there, once.
         new: what stands there then.
+        rare: only a rare course of things shows it; the seed that is known to have one is tried first, with
+            48 hours.
     """
 
     name: str
     file: str
     old: str
     new: str
+    rare: int | None = None
 
 
 MUTANTS = (
@@ -57,6 +61,7 @@ MUTANTS = (
         "stores/row.py",
         "if not record.good or record.version <= self.version:",
         "if not record.good:",
+        rare=24,
     ),
     Mutant(
         "a back-off that is not shared",
@@ -315,24 +320,29 @@ def changed(mutant: Mutant | None, folder: Path) -> None:
 
 def hunt(mutant: Mutant | None, options: argparse.Namespace) -> Caught:
     """Run seed after seed until one catches it."""
-    begun = time.perf_counter()
+    begun, count = time.perf_counter(), 0
     with tempfile.TemporaryDirectory() as name:
         changed(mutant, Path(name))
-        for count, seed in enumerate(_seeds(options), 1):
-            promise = _broken(Path(name), seed, options)
+        for count, (seed, hours) in enumerate(_seeds(mutant, options), 1):
+            promise = _broken(Path(name), seed, hours, options)
             if promise is not None:
                 return Caught(seed, promise, count, time.perf_counter() - begun)
-    return Caught(None, "", options.seeds, time.perf_counter() - begun)
+    return Caught(None, "", count, time.perf_counter() - begun)
 
 
-def _seeds(options: argparse.Namespace) -> Iterator[int]:
-    return iter(range(options.first, options.first + options.seeds))
+def _seeds(mutant: Mutant | None, options: argparse.Namespace) -> Iterator[tuple[int, float]]:
+    """The seeds to try, each with its hours: the true code has to pass those of all."""
+    for each in MUTANTS if mutant is None else (mutant,):
+        if each.rare is not None:
+            yield each.rare, RARE_HOURS
+    for seed in range(options.first, options.first + options.seeds):
+        yield seed, options.hours
 
 
-def _broken(folder: Path, seed: int, options: argparse.Namespace) -> str | None:
+def _broken(folder: Path, seed: int, hours: float, options: argparse.Namespace) -> str | None:
     """What a seed finds broken; a run that takes for ever is broken too."""
     command = [sys.executable, "-m", "simulation", "--seeds", "1", "--first", str(seed)]
-    command += ["--hours", str(options.hours), "--store", options.store, "--quiet", "--stop"]
+    command += ["--hours", str(hours), "--store", options.store, "--quiet", "--stop"]
     environment = os.environ | {"PYTHONPATH": str(folder)}
     try:
         done = subprocess.run(
