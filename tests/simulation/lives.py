@@ -48,6 +48,7 @@ class Lives:
         self._world = world
         self._broken = broken
         self._tickets: dict[str, float] = {}
+        self._alone: dict[str, float] = {}
         self._late = False
 
     def committing(self, commit: Commit, *, stopped: bool) -> bool:
@@ -61,7 +62,7 @@ class Lives:
         if commit.credential.kind != "access_token":
             self._ticket_ends(commit)
             if commit.over_s is not None:
-                self._fetched_alone(commit)
+                self._alone.setdefault(commit.value, trio.current_time() + STATED_S - GIVEN_UP_S)
             self._due(commit, *ticket_asks(commit.ttl_s))
             return True
         token = self._world.sandbox._wechat.token(commit.value)
@@ -80,13 +81,19 @@ class Lives:
         return True
 
     def committed(self, commit: Commit) -> None:
-        """The store has taken it."""
+        """The store has taken it.
+
+        What was fetched without a lease is trusted for less than a new ticket, whether it is one or not; who
+        fetched the same under a lease, at about the same time, may say more of it.
+        """
         if commit.credential.kind != "access_token":
-            self._tickets.setdefault(commit.value, trio.current_time() + commit.ttl_s)
+            end = trio.current_time() + commit.ttl_s
+            self._tickets.setdefault(commit.value, max(end, self._alone.get(commit.value, end)))
 
     def forget(self) -> None:
         """The store was emptied, or its host booted: perhaps nobody knows any more how old a ticket is."""
         self._tickets.clear()
+        self._alone.clear()
 
     def _ends(self, commit: Commit, token: Any) -> None:
         """It is given up in time, and no sooner; what was fetched without a lease is trusted for less."""
@@ -102,13 +109,6 @@ class Lives:
         longest = max(self._tickets.get(commit.value, now + STATED_S - GIVEN_UP_S) - now, PROOF_S)
         if commit.ttl_s > longest + ON_ITS_WAY_S:
             self._broken("P1", f"{self._named(commit)} is no new one: {longest:.0f} s are known")
-
-    def _fetched_alone(self, commit: Commit) -> None:
-        """It is trusted for less than a new one, whether it is one or not.
-
-        Who has fetched the same ticket under a lease, at about the same time, may say more of it.
-        """
-        self._tickets.setdefault(commit.value, trio.current_time() + STATED_S - GIVEN_UP_S)
 
     def _due(self, commit: Commit, soonest: float, latest: float) -> None:
         if not (soonest < commit.ask_in_s or self._late) or commit.ask_in_s > latest:
