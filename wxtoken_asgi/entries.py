@@ -179,9 +179,16 @@ class Entry:
         return record.version > known
 
     def give_way(self, version: int) -> None:
-        """What was fetched without a lease is older than what has this version, whatever its own says."""
-        if self.held is not None and self.held.unleased:
-            self.held = replace(self.held, version=min(self.held.version, version - 1))
+        """What was fetched without a lease is older than what has this version, whatever its own says.
+
+        A fetch that is under way has seen no more than that: what has this version is news to it.
+        """
+        held = self.held
+        if held is None or not held.unleased:
+            return
+        self.held = replace(held, version=min(held.version, version - 1))
+        if self.flight is not None:
+            self.flight.seen = min(self.flight.seen, version - 1)
 
     def _take_error(self, record: Record, at: Moment) -> None:
         """Take over the shared error; what our own configuration was refused with outlives that of others."""

@@ -92,8 +92,13 @@ class Keeper:
         """Whether there is something that the store does not know yet."""
         return bool(self.unsaved or self.untold)
 
-    async def claim(self, entry: Entry, claim: Claim) -> Permit | Busy | None:
+    async def claim(self, entry: Entry, make: Callable[[], Claim]) -> Permit | Busy | None:
         """Ask for the right to fetch.
+
+        Args:
+            entry: the credential.
+            make: the claim, by what is known when it is called: what the store is told late, and what it
+                says then, may show that another value is the newest.
 
         Returns:
             The permit; or that another worker fetches; or None: there is something newer already.
@@ -104,24 +109,24 @@ class Keeper:
             StoreError: the store is away, and this fetch may not do without it.
         """
         try:
-            return await self._claim(entry, claim)
+            return await self._claim(entry, make)
         except StoreError as error:
-            self._check_alone(entry, claim, error)
+            self._check_alone(entry, make(), error)
         if entry.kind.policy.destructive:
             await anyio.sleep(self.clock.random.uniform(0.0, UNLEASED_SPREAD_S))
             try:  # the store may be back: perhaps this process was stopped meanwhile, for hours
-                return await self._claim(entry, claim)
+                return await self._claim(entry, make)
             except StoreError as error:
-                self._check_alone(entry, claim, error)  # its news may have come meanwhile
+                self._check_alone(entry, make(), error)  # its news may have come meanwhile
         return self._permit_alone(entry)
 
-    async def _claim(self, entry: Entry, claim: Claim) -> Permit | Busy | None:
+    async def _claim(self, entry: Entry, make: Callable[[], Claim]) -> Permit | Busy | None:
         at = self.clock.moment()
         await self._own_up([entry])
-        claimed = await self.link.claims.ask(claim)
+        claimed = await self.link.claims.ask(make())
         if isinstance(claimed, Behind) and await self.restore([entry]):
             at = self.clock.moment()
-            claimed = await self.link.claims.ask(claim)
+            claimed = await self.link.claims.ask(make())
         if isinstance(claimed, Behind):
             return Busy(claimed.record, RESTORED_S)
         entry.adopt(claimed.record, at)

@@ -204,7 +204,7 @@ class Refresher:
 
     async def _claimed(self, entry: Entry, flight: Flight) -> Permit | Busy | None:
         try:
-            return await self._keeper.claim(entry, self._claim(entry, flight))
+            return await self._keeper.claim(entry, lambda: self._claim(entry, flight))
         except BudgetSpent as spent:
             if not flight.asked and not entry.stumbles:  # the first of those that follow upon each other
                 self._herald.halted(entry, spent)
@@ -214,7 +214,7 @@ class Refresher:
         held = entry.good(self._clock)
         return Claim(
             entry.credential,
-            seen=0 if held is None else flight.seen if flight.asked else held.version,
+            seen=0 if held is None else min(flight.seen, held.version) if flight.asked else held.version,
             asked=flight.asked,
             settled_s=_settled_s(entry, flight),
             charges=charges(entry, flight),

@@ -94,7 +94,7 @@ class Waiter:
             return
         with self._counted(entry):
             with anyio.move_on_after(within_s):
-                await self._until_renewed(entry, held.version, _reason(dead, found=found))
+                await self._until_renewed(entry, held, _reason(dead, found=found))
                 return
             message = f"{entry}: the refresh takes longer than {within_s:g} s and goes on"
             raise UpstreamTimeout(message, account=entry.account.name, retry_in=REST_S)
@@ -120,11 +120,11 @@ class Waiter:
         if waits > 0 and entry.error is not None and entry.flight is None:
             await self._sleep_or_raise(trouble(entry, entry.error, waits), scope)
 
-    async def _until_renewed(self, entry: Entry, seen: int, reason: Reason) -> None:
+    async def _until_renewed(self, entry: Entry, seen: Held, reason: Reason) -> None:
         while True:
             flight = self._flights.join(entry, reason, blind=reason is Reason.ASKED)
             await flight.done.wait()
-            if entry.held is not None and entry.held.version > seen:
+            if entry.held is not None and entry.held.value != seen.value:
                 return
             if not flight.asked:  # it was under way before, and brought nothing new
                 continue

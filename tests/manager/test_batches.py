@@ -221,7 +221,7 @@ async def test_claims_that_the_store_does_not_answer_end_after_three_seconds_and
         begun = anyio.current_time()
         entry = tokens.entry(name, "access_token")
         with pytest.raises(StoreError, match="within 3 s"):
-            await tokens._keeper.claim(entry, Claim(entry.credential, asked=True))
+            await tokens._keeper.claim(entry, lambda: Claim(entry.credential, asked=True))
         ended.append(anyio.current_time() - begun)
 
     async with anyio.create_task_group() as group:

@@ -1,15 +1,17 @@
-"""What was fetched without a lease, once the store hears of it: nothing newer is lost, and all is counted."""
+"""What was fetched without a lease, once the store hears of it: nothing newer is lost."""
 
 from __future__ import annotations
 
 import anyio
 import pytest
 
+from wxtoken_asgi.sources import Reason
 from wxtoken_asgi.stores.contract import Claim, Commit, LastError, Record
 
 from support.virtual import VirtualClock
 
 HOUR = 3600
+MINUTE = 60
 
 
 @pytest.fixture
@@ -44,6 +46,43 @@ async def test_what_a_lease_has_brought_since_is_kept_whatever_the_host_s_clock_
     assert world.count("token") == 2
     record = (await store.inner.read([two.entry("beta", "access_token").credential]))[0]
     assert (record.value, record.ttl_s) == (newer, pytest.approx(7170, abs=2))
+
+
+@pytest.mark.parametrize("reported", [True, False])
+async def test_who_asks_before_it_could_be_told_gets_what_a_lease_has_brought_since(
+    world, store, other, ahead, reported
+):
+    """What was seen by the host's clock ahead is not asked for again and again: nobody has it."""
+    one = world.manager(store=store)
+    other.faults["*"] = "away"
+    async with world.manager(store=other, clock=ahead) as two:
+        entry = two.entry("beta", "access_token")
+        await anyio.sleep(MINUTE)
+        alone = entry.held.value
+        newer = await one.access_token("beta")
+        await anyio.sleep(7 * MINUTE)
+        other.faults.clear()
+        other.calls.clear()
+        await two.refresh("beta", dead=alone if reported else None)
+        assert alone != newer == await two.access_token("beta")
+        await anyio.sleep(2)
+        assert other.calls["claim"] < 5
+        assert entry.flight is None
+        world.sandbox.revoke(newer)
+        await two.refresh("beta", dead=newer)
+        assert world.sandbox.accepts(await two.access_token("beta"))
+
+
+async def test_who_waits_for_another_s_fetch_and_asks_for_what_nobody_has_is_not_sent_round(world, store):
+    """A worker was stopped: what it has seen had ended when a newer one came with a lower version."""
+    tokens = world.manager(store=store)
+    await tokens.access_token("beta")
+    entry = tokens.entry("beta", "access_token")
+    flight = tokens._flights.join(entry, Reason.ASKED)
+    flight.seen += HOUR * 1000
+    await flight.done.wait()
+    assert flight.error is None
+    assert (world.count("token"), "restore" in store.calls) == (2, False)
 
 
 async def test_what_has_come_by_the_news_before_it_could_be_told_stays(world, store, other):
