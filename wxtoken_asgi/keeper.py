@@ -221,11 +221,14 @@ class Keeper:
 
     def _hold_unsaved(self, entry: Entry, commit: Commit, permit: Permit, at: Moment) -> Held | None:
         record = Record(entry.credential, commit.fence, commit.value, commit.ttl_s, commit.ask_in_s)
+        before = entry.held
         new = entry.adopt(replace(record, spent=entry.spent), at)
         if new and not permit.leased and entry.held is not None:
             entry.held = replace(entry.held, unleased=True)
         if not permit.leased and self.link.store.shared:
-            self.untold[entry] = self.untold.get(entry, Untold()).with_value(commit, at.now)
+            untold = self.untold.get(entry, Untold())
+            proved = _proves(commit, permit, before, untold)
+            self.untold[entry] = untold.with_value(commit, at.now, proved=proved)
         self.unsaved.add(entry)
         logger.warning("the store is away: %s is held in memory until it is back", entry)
         return _brought(entry, commit, permit) if new else None
@@ -297,24 +300,44 @@ class Keeper:
         Raises:
             StoreError: it did not answer.
         """
-        told = [(entry, self.untold[entry]) for entry in entries if entry in self.untold]
-        if not told:
-            return
+        silent = [entry for entry in entries if entry in self.untold]
+        await self._own_up_to_losses(silent)
+        await self._own_up_to_values(silent)
+
+    async def _own_up_to_losses(self, silent: list[Entry]) -> None:
+        """They are told once: heard again after the value that came later, they would cut that."""
         at = self.clock.moment()
-        fails = [fail for entry, untold in told for fail in untold.fails(entry.credential, at.now)]
+        told = {entry.credential: (entry, self.untold[entry]) for entry in silent}
+        fails = [fail for name, (_, untold) in told.items() for fail in untold.fails(name, at.now)]
+        for record in await self.link.write(self.link.store.fail(fails)) if fails else ():
+            entry, untold = told[record.credential]
+            if untold.brought is None:
+                entry.adopt(record, at)
+            self._is_told(entry, untold, replace(untold, lost=None))
+
+    async def _own_up_to_values(self, silent: list[Entry]) -> None:
+        at = self.clock.moment()
+        told = {entry.credential: (entry, self.untold[entry]) for entry in silent if entry in self.untold}
         commits = [
-            commit for entry, untold in told for commit in untold.commits(at.now, self._trusted(entry))
+            commit
+            for entry, untold in told.values()
+            for commit in untold.commits(at.now, self._trusted(entry))
         ]
-        records = await self.link.write(self.link.store.fail(fails)) if fails else []
-        committed = await self.link.write(self.link.store.commit(commits)) if commits else []
-        heard = (*(Committed(record, taken=True) for record in records), *committed)
-        answers = {answer.record.credential: answer for answer in heard}
-        for entry, untold in told:
-            if self.untold.get(entry) is untold:
-                del self.untold[entry]
-            _hear(entry, untold, answers[entry.credential], at)
+        for committed in await self.link.write(self.link.store.commit(commits)) if commits else ():
+            entry, untold = told[committed.record.credential]
+            self._is_told(entry, untold, Untold())
+            _hear(entry, untold, committed, at)
             if entry.held is not None and not entry.held.unleased:  # it is the store's own
                 self.unsaved.discard(entry)
+
+    def _is_told(self, entry: Entry, untold: Untold, rest: Untold) -> None:
+        """The store knows it, and what is left to tell; unless there is more by now."""
+        if self.untold.get(entry) is not untold:
+            return
+        if rest.brought is None:
+            del self.untold[entry]
+        else:
+            self.untold[entry] = rest
 
     def _dooms(self, entry: Entry) -> bool:
         """Whether a fetch of this process alone may doom what others hold."""
@@ -380,11 +403,21 @@ def _lacks(record: Record, before: Held | None, at: Moment) -> bool:
 
 def _hear(entry: Entry, untold: Untold, told: Committed, at: Moment) -> None:
     """What the store holds after it was told of a call without a lease, which may be older."""
-    if not told.taken:
-        entry.give_way(told.record.version if told.newer else told.record.fence)
-    if not told.taken and entry.held is not None and entry.held.unleased:
-        entry.held = entry.held.cut(untold.doubt(at.now), at)
+    held = entry.held
+    if told.newer or (held is not None and held.value == told.record.value):
+        entry.give_way(told.record.version)
+    elif not told.taken:
+        entry.give_way(told.record.fence)
+        if entry.held is not None and entry.held.unleased:
+            entry.held = entry.held.cut(told.doubt or untold.doubt(at.now), at)
     entry.adopt(told.record, at)
+
+
+def _proves(commit: Commit, permit: Permit, before: Held | None, untold: Untold) -> bool:
+    """Whether a call without a lease brought what was held before, as the store had told of it."""
+    if before is None or not commit.value == permit.record.value == before.value:
+        return False
+    return untold.proved or not before.unleased
 
 
 def _if_refused(cut: Cut | None) -> Cut | None:

@@ -18,7 +18,7 @@ from wxtoken_asgi import (
     UpstreamRefused,
     WxTokenError,
 )
-from wxtoken_asgi.stores.contract import Claim, Commit, LastError, Record, Supply
+from wxtoken_asgi.stores.contract import Claim, LastError, Record, Supply
 from wxtoken_asgi.untold import Untold
 
 from support.faulty_store import FaultyStore
@@ -575,11 +575,12 @@ async def test_what_is_given_back_says_whether_it_had_a_lease(world, store, monk
     """A later lease dooms what an earlier one brought; a version made of a host's time says nothing."""
     store.faults.update({"commit": "away"} if leased else {"*": "away"})
     tokens = world.manager(store=store)
-    value = await tokens.access_token("alpha")
+    await tokens.access_token("alpha")
     store.faults.clear()
     credential = tokens.entry("alpha", "access_token").credential
-    if not leased:  # with the same value the record keeps its version, and what is held has a higher one
-        await store.inner.commit([Commit(credential, 7, value, ttl_s=7000, ask_in_s=200)])
+    if not leased:  # while a later lease runs nothing else is taken
+        await anyio.sleep(1)
+        await store.inner.claim([Claim(credential)], owner="other", lease_s=30)
     restore, given = store.restore, []
 
     async def watched(records):

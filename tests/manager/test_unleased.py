@@ -5,9 +5,12 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from wxtoken_asgi.errors import NotReady, StoreError
 from wxtoken_asgi.sources import Reason
-from wxtoken_asgi.stores.contract import Claim, Commit, LastError, Record
+from wxtoken_asgi.stores.contract import Claim, Commit, Cut, Fail, LastError, Record
 
+from support.faulty_store import FaultyStore
+from support.fleet import Fleet
 from support.virtual import VirtualClock
 
 HOUR = 3600
@@ -120,6 +123,88 @@ async def test_what_a_running_lease_brings_replaces_it_and_until_then_it_is_serv
     await two._keeper.load([two.entry("beta", "access_token")])
     assert await two.access_token("beta") == "newest"
     assert world.count("token") == 1
+
+
+@pytest.mark.parametrize("errcode", [40164, -1])
+async def test_the_one_living_token_is_not_given_up_because_another_s_later_fetch_failed(
+    world, store, other, errcode
+):
+    one, two = world.manager(store=store), world.manager(store=other)
+    other.faults["*"] = "away"
+    async with two:
+        await anyio.sleep(MINUTE)
+        alone = two.entry("beta", "access_token").held.value
+        await anyio.sleep(6 * MINUTE)
+        world.sandbox.fail("errcode", errcode=errcode, path="/cgi-bin/token", times=None)
+        async with one:
+            await anyio.sleep(3)
+            other.faults.clear()
+            for _ in range(30):
+                assert await two.access_token("beta") == alone
+                await anyio.sleep(5)
+            assert await one.access_token("beta") == alone
+            assert world.sandbox.accepts(alone)
+
+
+@pytest.mark.parametrize("fails", [True, False], ids=["fails", "lapses"])
+async def test_while_a_later_lease_runs_it_is_trusted_from_when_that_was_granted(world, store, other, fails):
+    """However long ago it was fetched: that lease's call is the first that can have doomed it."""
+    two = world.manager(world.account("beta"), store=other)
+    credential = two.entry("beta", "access_token").credential
+    other.faults["*"] = "away"
+    alone = await fetched_alone(two)
+    await anyio.sleep(HOUR)
+    claim = Claim(credential, lapse=Cut(270, 0))
+    [granted] = await store.inner.claim([claim], owner="another", lease_s=30)
+    await anyio.sleep(10)
+    other.faults.clear()
+    await two._keeper.save()
+    assert two.entry("beta", "access_token").left(world.clock) == pytest.approx(260, abs=1)
+    if fails:
+        await store.inner.fail([Fail(credential, granted.fence)])
+    await anyio.sleep(30)
+    [record] = await store.inner.read([credential])
+    assert (record.value, record.ttl_s) == (alone, pytest.approx(230, abs=1))
+
+
+async def test_a_ticket_that_was_proved_alone_lives_on_in_the_store_as_long_as_before():
+    fleet = Fleet(["stable"], overlap="grace", apart_s=0)  # its ticket is as old as the test
+    store = FaultyStore(fleet.clock)
+    async with fleet.manager(store=store) as tokens:
+        ticket = await tokens.jsapi_ticket("account0")
+        entry = tokens.entry("account0", "jsapi_ticket")
+        left_s = entry.left(fleet.clock)
+        store.faults["*"] = "away"
+        await anyio.sleep(HOUR / 2)
+        assert entry in tokens._keeper.untold
+        store.faults.clear()
+        await anyio.sleep(5)
+        [record] = await store.inner.read([entry.credential])
+        assert (record.value, record.ttl_s) == (ticket, pytest.approx(left_s - HOUR / 2 - 5, abs=1))
+        assert entry.left(fleet.clock) == pytest.approx(record.ttl_s, abs=1)
+        assert not tokens._keeper.behind
+
+
+async def test_a_lost_call_is_told_once_though_the_value_after_it_is_told_again(world, store):
+    """After that value it would be taken for a later call, and cut it."""
+    tokens = world.manager(world.account("beta"), store=store)
+    store.faults["*"] = "away"
+    world.sandbox.fail("reset", path="/cgi-bin/token", times=1, before=False)
+    flight = tokens._flights.join(tokens.entry("beta", "access_token"))
+    await flight.done.wait()
+    assert isinstance(flight.error, NotReady)
+    await anyio.sleep(MINUTE)
+    alone = await fetched_alone(tokens)
+    await anyio.sleep(6 * MINUTE)
+    store.faults, store.calls["fail"] = {"commit": "lost"}, 0
+    with pytest.raises(StoreError):
+        await tokens._keeper.save()
+    store.faults.clear()
+    await tokens._keeper.save()
+    assert store.calls["fail"] == 1
+    [record] = await store.inner.read([tokens.entry("beta", "access_token").credential])
+    assert (record.value, record.ttl_s) == (alone, pytest.approx(270, abs=1))
+    assert not tokens._keeper.behind
 
 
 @pytest.mark.parametrize("reported", [True, False])

@@ -133,6 +133,7 @@ errors = st.none() | st.builds(LastError, st.just("permanent"), values, st.none(
 charges = st.lists(st.builds(Charge, st.sampled_from(["x", "y"]), st.integers(0, 3)), max_size=2).map(tuple)
 refunds = st.lists(st.sampled_from(["x", "y", "z"]), max_size=2).map(tuple)
 costs = st.lists(st.builds(Cost, st.sampled_from(["x", "died"]), st.integers(1, 3)), max_size=2).map(tuple)
+overs = st.none() | st.sampled_from([10.0, 30.0, 70.0, 3610.0])
 pasts = st.integers(-1, 2)
 """Which fence or version is meant: the latest granted, one before it, one beyond it."""
 
@@ -153,6 +154,7 @@ commits = st.builds(
     refused=cuts,
     state=values,
     left_s=st.none() | st.sampled_from([-40.0, 0.0, 10.0, 29.0]),
+    over_s=overs,
 )
 fails = st.builds(
     Fail,
@@ -165,6 +167,7 @@ fails = st.builds(
     costs=costs,
     cut=cuts,
     refused=cuts,
+    over_s=overs,
 )
 records = st.builds(
     Record,
@@ -234,7 +237,8 @@ class Twins:
             return type(answer), record, round(left, -1), more
         [answer] = await getattr(store, name)([what])
         if name == "commit":
-            return answer.taken, self._shape(answer.record, fences)
+            doubt = answer.doubt and [round(one, -1) for one in answer.doubt]
+            return answer.taken, answer.newer, doubt, self._shape(answer.record, fences)
         if name == "supply":
             fences.setdefault(what.credential, [0]).append(answer.fence)
         return self._shape(answer, fences)

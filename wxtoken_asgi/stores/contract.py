@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from wxtoken_asgi.records import Credential
 
-FORMAT = 3
+FORMAT = 4
 """The format number of the records. A store that meets another raises `StoreFormatError` when it opens."""
 
 
@@ -243,13 +243,16 @@ class Committed:
 
     Args:
         record: as it is now.
-        taken: the commit was taken: its fence was the latest.
+        taken: the commit was taken: its fence was the latest, or its value is here already.
         newer: what the record holds was fetched after a call without a lease, whatever the versions say.
+        doubt: a lease runs that was granted after a call without one: how far what that call has brought is
+            still trusted; None: the store cannot say.
     """
 
     record: Record
     taken: bool
     newer: bool = False
+    doubt: Cut | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,7 +360,9 @@ class Store(abc.ABC):
         So a value that was fetched while the store was emptied is not lost with it.
 
         One without a lease (`over_s`) is not taken if a lease that was granted since has brought or proved
-        what is held, or runs; then only what was held before is cut.
+        what is held, or runs; then only what was held before is cut. If such a lease has failed it is taken,
+        under a fence beyond the latest; what failed since stays, and it is trusted as far as later doubts
+        allow. Nor is it taken if what is held has a higher version. What is held already is not shortened.
 
         One that is heard again, or whose value was restored meanwhile, changes nothing, however long it was
         on its way: the value ends when it would have ended, or earlier.

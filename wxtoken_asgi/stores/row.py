@@ -51,8 +51,10 @@ class Row:
         brought_at: no call that has brought the held value, or proved it, was made before: when its lease was
             granted, or as told; never: nobody knows.
         ended: the fence of the last lease that was committed or failed; saying it again does no harm.
+        told: the fence of the last call without a lease that was taken; saying it again does no harm.
         doubted: what leases up to this one brought may have been doomed unseen: it ends at `doubt_end` and is
             due at `doubt_ask`, whenever it comes.
+        last_doubt: when what the latest such call may have doomed ends; `doubt_end` is that of the first.
         late_end: the same of what the latest lease brings: an earlier one's news came since it was granted.
         late_ask: when that is due.
     """
@@ -77,9 +79,11 @@ class Row:
     budgets: dict[str, ledger.Buckets] = field(default_factory=dict)
     charged: tuple[str, ...] = ()
     ended: int = 0
+    told: int = 0
     doubted: int = 0
     doubt_end: float = NEVER
     doubt_ask: float = NEVER
+    last_doubt: float = NEVER
     late_end: float = ALWAYS
     late_ask: float = ALWAYS
     state: str = field(default="", repr=False)
@@ -137,9 +141,8 @@ class Row:
     def commit(self, commit: Commit, now: float) -> Committed:
         """Take the value if the fence is the latest; else the stored value is cut as the commit says."""
         self.lapse(now)
-        if self._is_before(commit.over_s, now):
-            newer = self._hear_before(commit.over_s, commit.refused, now)
-            return Committed(self.record(now), taken=False, newer=newer)
+        if commit.over_s is not None:
+            return self._hear_unleased(commit, commit.over_s, now)
         taken = self._take(commit, now)
         return Committed(self.record(now), taken)
 
@@ -155,11 +158,72 @@ class Row:
         if commit.fence != self.ended:
             self._count(commit.costs, now)
         self._end_lease(commit.fence, commit.refund)
-        self.brought_at = self.granted_at if commit.over_s is None else now - commit.over_s * LONGER
+        self.brought_at = self.granted_at
         self._write(commit, said_at)
         if commit.asked:
             self.asked_at = now
         return True
+
+    def _hear_unleased(self, commit: Commit, over_s: float, now: float) -> Committed:
+        """What a call without a lease has brought; its fence is of its host's time, and says little."""
+        if self._is_before(over_s, now) or (self.owner and commit.fence < self.fence):
+            return self._hear_overtaken(commit, over_s, now)
+        if commit.value == self.value and commit.fence in {self.ended, self.version, self.told}:
+            self._trust(now + commit.ttl_s, now + commit.ask_in_s)
+        elif commit.value != self.value and commit.fence < self.version:
+            self._hear_late(commit.refused, now)  # nobody knows which call was the later one
+            return Committed(self.record(now), taken=False)
+        else:
+            self._take_unleased(commit, over_s, now)
+        return Committed(self.record(now), taken=True)
+
+    def _hear_overtaken(self, commit: Commit, over_s: float, now: float) -> Committed:
+        """What is held is newer, or another lease runs. The same value is here: there is nothing to say."""
+        if commit.value == self.value:
+            return Committed(self.record(now), taken=True)
+        if not self._is_before(over_s, now):
+            self._hear_late(commit.refused, now)
+            return Committed(self.record(now), taken=False)
+        doubt = self._doubt_while_leased(commit, now)  # before its own doubt of older values comes to them
+        newer = self._hear_before(over_s, commit.refused, now)
+        return Committed(self.record(now), taken=False, newer=newer, doubt=None if newer else doubt)
+
+    def _doubt_while_leased(self, commit: Commit, now: float) -> Cut | None:
+        """How far what came before the lease that runs is trusted, if that has said so.
+
+        Nobody knows that of a call which may be an older one than what is held.
+        """
+        if self.lapse_end is None or self.lapse_ask is None or commit.fence < self.version:
+            return None
+        end, ask = self._doubts_since(commit, now)
+        return Cut(min(end, self.lapse_end) - now, min(ask, self.lapse_ask) - now)
+
+    def _take_unleased(self, commit: Commit, over_s: float, now: float) -> None:
+        """Take it as newer than any lease: none that was granted since has brought anything, or runs."""
+        held_until = (self.ends_at, self.ask_at) if commit.value == self.value else (NEVER, NEVER)
+        doubts = self._doubts_since(commit, now)
+        failed_since = self.granted_at >= now - over_s
+        self._count(commit.costs, now)
+        self._end_lease(max(commit.fence, self.fence + 1), commit.refund)
+        self.told, self.brought_at = commit.fence, now - over_s * LONGER
+        self._put(commit, now)
+        self.ends_at, self.ask_at = max(self.ends_at, held_until[0]), max(self.ask_at, held_until[1])
+        self._trust(*doubts)
+        if not failed_since:
+            self._forgive()
+
+    def _doubts_since(self, commit: Commit, now: float) -> tuple[float, float]:
+        """When a value ends and is due by the doubts of calls that came after its own.
+
+        Such a call's doubt ends after the one that its own call has cast on older values. If there were
+        several, the first one's end counts; one from before its own call does not.
+        """
+        own = NEVER if commit.refused is None else now + commit.refused.ttl_s
+        if self.last_doubt <= own:
+            return ALWAYS, ALWAYS
+        if self.doubted < self.version:
+            return max(self.late_end, own), self.late_ask
+        return max(min(self.doubt_end, self.late_end), own), min(self.doubt_ask, self.late_ask)
 
     def fail(self, fail: Fail, now: float) -> None:
         """End the lease, with a back-off if there is an error; one that comes too late only cuts."""
@@ -279,18 +343,25 @@ class Row:
         return tuple(spending for spending in every if spending.used)
 
     def _write(self, fetched: Commit | Supply, said_at: float) -> None:
+        self._put(fetched, said_at)
+        self._forgive()
+        self._trust(self.late_end, self.late_ask)
+
+    def _put(self, fetched: Commit | Supply, said_at: float) -> None:
         if fetched.value != self.value or self.version == 0:
             self.version, self.value = self.fence, fetched.value
-            self.changed = True
-        if self.error is not None:
             self.changed = True
         self.ends_at = said_at + fetched.ttl_s
         self.ask_at = said_at + fetched.ask_in_s
         self.state = fetched.state
+
+    def _forgive(self) -> None:
+        """A value has come: what failed before is over."""
+        if self.error is not None:
+            self.changed = True
         self.wait_until, self.attempts, self.error = NEVER, 0, None
         if self.asked_error is not None:
             self.asked_at, self.asked_error = NEVER, None
-        self._trust(self.late_end, self.late_ask)
 
     def _advance(self, fence: int) -> None:
         """Another fence is the latest; what was doubted of the one before is doubted of an older one now."""
@@ -326,6 +397,7 @@ class Row:
     def _doubt(self, end: float, ask: float) -> None:
         """A fetch that nobody saw may have doomed what is held, and what earlier leases have yet to bring."""
         self._trust(end, ask)
+        self.last_doubt = max(end, self.last_doubt)
         self._remember(end, ask, upto=self.fence - 1)
 
     def _remember(self, end: float, ask: float, *, upto: int) -> None:

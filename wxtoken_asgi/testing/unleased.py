@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from wxtoken_asgi.stores.contract import Committed, Cut, Supply
-from wxtoken_asgi.testing.stage import KEY, Later, StoreStage, Worker, about, key, restorable
+import pytest
+
+from wxtoken_asgi.stores.contract import Committed, Cost, Cut, Supply
+from wxtoken_asgi.testing.stage import DOUBT, KEY, Later, StoreStage, Worker, about, key, restorable
 
 OVER_S = 50.0
 """A call without a lease was over so long ago."""
@@ -108,6 +110,142 @@ class UnleasedRules(StoreStage):
         await two.fail(fence)
         answer = await told(one, fence + 1_000_000)
         assert (answer.taken, answer.record.value) == (True, "alone")
+
+    async def test_after_a_later_lease_that_failed_it_is_the_newest_and_the_failure_stays(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        """Its fence is of the time of its call, as clocks go that are right."""
+        held = await two.fetch("older")
+        later(BEFORE_S)
+        fence = await two.lease(asked=True)
+        await two.fail(fence)
+        cursor = await two.cursor()
+        answer = await told(one, held.version + 1)
+        record = answer.record
+        assert (answer.taken, record.value, record.ttl_s) == (True, "alone", about(270))
+        assert record.version == record.fence > fence
+        assert (record.attempts, record.wait_s) == (1, about(100))
+        assert record.error is not None
+        assert await two.news(cursor) == (KEY,)
+
+    async def test_what_failed_before_the_call_is_over(self, one: Worker, two: Worker, later: Later) -> None:
+        await two.fail(await two.lease(), asked=True)
+        later(BEFORE_S)
+        record = (await told(one, 7)).record
+        assert (record.error, record.attempts, record.wait_s) == (None, 0, 0)
+
+    @pytest.mark.parametrize(
+        ("doubts", "left_s"),
+        [
+            ([Cut(250, 0)], 250),  # of a call after its own
+            ([Cut(200, 0)], 270),  # of one before
+            ([Cut(200, 0), Cut(250, 0)], 220),  # of both: it may be that of the later one
+            ([Cut(250, 0), Cut(230, 0)], 230),
+        ],
+    )
+    async def test_it_is_trusted_as_far_as_the_doubts_of_later_calls_allow(
+        self, one: Worker, two: Worker, later: Later, doubts: list[Cut], left_s: float
+    ) -> None:
+        held = await two.fetch("older")
+        later(BEFORE_S)
+        for doubt in doubts:
+            await two.fail(await two.lease(asked=True), error=None, cut=doubt)
+        answer = await told(one, held.version + 1)
+        assert (answer.taken, answer.record.value, answer.record.ttl_s) == (True, "alone", about(left_s))
+
+    async def test_a_later_lease_that_lapsed_leaves_it_what_that_has_said(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        held = await two.fetch("older")
+        later(BEFORE_S)
+        await two.lease(asked=True, lapse=DOUBT)
+        later(SINCE_S)
+        answer = await told(one, held.version + 1)
+        assert (answer.taken, answer.record.value) == (True, "alone")
+        assert answer.record.ttl_s == about(DOUBT.ttl_s - SINCE_S)
+
+    async def test_without_a_doubt_of_its_own_every_doubt_counts(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        held = await two.fetch("older")
+        later(BEFORE_S)
+        await two.fail(await two.lease(asked=True), error=None, cut=Cut(30, 0))
+        assert (await told(one, held.version + 1, refused=None)).record.ttl_s == about(30)
+
+    async def test_a_lost_call_that_came_later_cuts_it(self, one: Worker, two: Worker, later: Later) -> None:
+        held = await two.fetch("older")
+        later(BEFORE_S)
+        await one.fail(0, error=None, refused=Cut(240, 0), over_s=20)
+        assert (await told(one, held.version + 1)).record.ttl_s == about(240)
+
+    @pytest.mark.parametrize("lost", [False, True])
+    async def test_while_a_later_lease_runs_the_teller_hears_how_far_its_own_is_trusted(
+        self, one: Worker, two: Worker, later: Later, lost: bool
+    ) -> None:
+        held = await two.fetch("older")
+        later(BEFORE_S)
+        fence = await two.lease(asked=True, lapse=DOUBT)
+        later(5)
+        if lost:
+            await one.fail(0, error=None, refused=Cut(240, 0), over_s=20)
+        answer = await told(one, held.version + 1)
+        assert (answer.taken, answer.newer) == (False, False)
+        assert answer.doubt == (about(240 if lost else DOUBT.ttl_s - 5), about(-5))
+        assert (await told(one, held.version - 1)).doubt is None
+        assert (await two.commit(fence, "newest")).record.ttl_s == about(7000)
+
+    async def test_while_a_harmless_lease_runs_nothing_is_said_of_it(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        held = await two.fetch("older")
+        later(BEFORE_S)
+        await two.lease(asked=True)
+        assert (await told(one, held.version + 1)).doubt is None
+
+    async def test_an_earlier_lease_that_runs_and_has_a_higher_fence_is_put_in_doubt(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        fence = await two.lease()
+        later(20)
+        answer = await told(one, 7, over_s=10)
+        assert (answer.taken, answer.newer, answer.doubt) == (False, False, None)
+        assert (await two.commit(fence, "theirs")).record.ttl_s == about(220)
+
+    async def test_heard_again_it_changes_nothing(self, one: Worker, two: Worker, later: Later) -> None:
+        held = await two.fetch("older")
+        later(BEFORE_S)
+        await two.fail(await two.lease(asked=True), error=None)
+        first = (await told(one, held.version + 1, costs=(Cost("calls"),))).record
+        later(20)
+        cursor = await two.cursor()
+        again = await told(one, held.version + 1, over_s=OVER_S + 20, ttl_s=300, costs=(Cost("calls"),))
+        assert again.taken
+        assert (again.record.version, again.record.fence) == (first.version, first.fence)
+        assert (again.record.ttl_s, again.record.used("calls")) == (about(250), 1)
+        fence = await two.lease(asked=True, lapse=DOUBT)
+        later(5)
+        again = await told(one, held.version + 1, over_s=OVER_S + 25)
+        assert (again.taken, again.record.ttl_s, again.record.fence) == (True, about(245), fence)
+        assert await two.news(cursor) == ()
+
+    @pytest.mark.parametrize("ahead", [1_000_000, -1_000_000])
+    async def test_what_is_held_already_is_not_shortened(
+        self, one: Worker, two: Worker, later: Later, ahead: int
+    ) -> None:
+        held = await two.fetch("kept")
+        later(BEFORE_S)
+        cursor = await two.cursor()
+        answer = await told(one, held.version + ahead, "kept")
+        record = answer.record
+        assert (answer.taken, record.version) == (True, held.version)
+        assert (record.ttl_s, record.ask_in_s) == (about(7000 - BEFORE_S), about(3600 - BEFORE_S))
+        assert await two.news(cursor) == ()
+
+    async def test_what_is_held_already_may_be_proved(self, one: Worker, two: Worker, later: Later) -> None:
+        held = await two.fetch("kept", ttl_s=300, ask_in_s=50)
+        later(BEFORE_S)
+        record = (await told(one, held.version + 1, "kept", ttl_s=600, ask_in_s=100, refused=None)).record
+        assert (record.version, record.ttl_s, record.ask_in_s) == (held.version, about(600), about(100))
 
     async def test_of_two_calls_without_a_lease_the_later_one_s_value_stays(
         self, one: Worker, two: Worker, later: Later

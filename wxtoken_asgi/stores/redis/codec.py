@@ -16,6 +16,7 @@ from wxtoken_asgi.stores.contract import (
     Claim,
     Claimed,
     Commit,
+    Committed,
     Cut,
     Fail,
     Granted,
@@ -155,6 +156,13 @@ def to_record(credential: Credential, answer: Sequence[Any]) -> Record:
 
 def _spent(answer: Sequence[Any]) -> tuple[Spending, ...]:
     return tuple(sorted(Spending(name, used, seconds(eased_in)) for name, used, eased_in in answer))
+
+
+def to_committed(credential: Credential, answer: Sequence[Any]) -> Committed:
+    """What became of a commit."""
+    record, taken, newer, doubt = answer
+    cut = Cut(*map(seconds, doubt)) if doubt else None
+    return Committed(to_record(credential, record), bool(taken), newer=bool(newer), doubt=cut)
 
 
 def to_claimed(claim: Claim, answer: Sequence[Any]) -> Claimed:

@@ -147,9 +147,7 @@ class RedisStore(Store):
         """See `Store.commit`."""
         credentials = [commit.credential for commit in commits]
         answers = await self._each("commit", credentials, [codec.of_commit(commit) for commit in commits])
-        records = _records(credentials, [record for record, _, _ in answers])
-        became = [(bool(taken), bool(newer)) for _, taken, newer in answers]
-        return [Committed(record, *each) for record, each in zip(records, became, strict=True)]
+        return [codec.to_committed(*each) for each in zip(credentials, answers, strict=True)]
 
     async def fail(self, fails: Sequence[Fail]) -> list[Record]:
         """See `Store.fail`."""

@@ -36,9 +36,11 @@ _SCHEMA: Final = (
         budgets TEXT NOT NULL,
         charged TEXT NOT NULL,
         ended INTEGER NOT NULL,
+        told INTEGER NOT NULL,
         doubted INTEGER NOT NULL,
         doubt_end REAL NOT NULL,
         doubt_ask REAL NOT NULL,
+        last_doubt REAL NOT NULL,
         late_end REAL NOT NULL,
         late_ask REAL NOT NULL,
         state TEXT NOT NULL

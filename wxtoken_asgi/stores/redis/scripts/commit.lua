@@ -7,38 +7,116 @@ local function late(row, commit)
   return math.max(0, commit.left - (row.lease_until - now))
 end
 
-local function take(row, commit) -- whether it was taken, and whether what is held is newer
-  if is_before(row, commit.over) then
-    return 0, hear_before(row, commit.over, commit.refused) and 1 or 0
+local function is_here(row, commit)
+  return commit.value == row.value and
+    (commit.fence == row.ended or commit.fence == row.version or (commit.over and commit.fence == row.told))
+end
+
+local function doubts_since(row, commit) -- nil: there are none
+  local own = commit.refused and now + commit.refused[1]
+  if not row.last_doubt or (own and row.last_doubt <= own) then
+    return nil
   end
+  local ends, ask = row.late_end, row.late_ask
+  if row.doubted >= row.version then
+    ends, ask = math.min(row.doubt_end, ends or row.doubt_end), math.min(row.doubt_ask, ask or row.doubt_ask)
+  end
+  return ends and math.max(ends, own or ends), ask
+end
+
+local function doubt_while_leased(row, commit)
+  if not row.lapse_end or not row.lapse_ask or commit.fence < row.version then
+    return false
+  end
+  local ends, ask = doubts_since(row, commit)
+  ends, ask = math.min(row.lapse_end, ends or row.lapse_end), math.min(row.lapse_ask, ask or row.lapse_ask)
+  return {int(ends - now), int(ask - now)}
+end
+
+local function hear_overtaken(row, commit) -- taken, newer, doubt
+  if commit.value == row.value then
+    return 1, 0, false
+  elseif not is_before(row, commit.over) then
+    hear_late(row, commit.refused)
+    return 0, 0, false
+  end
+  local doubt = doubt_while_leased(row, commit) -- before its own doubt of older values comes to them
+  if hear_before(row, commit.over, commit.refused) then
+    return 0, 1, false
+  end
+  return 0, 0, doubt
+end
+
+local function take_unleased(row, commit)
+  local ends_at, ask_at = 0, 0
+  if commit.value == row.value then
+    ends_at, ask_at = row.ends_at, row.ask_at
+  end
+  local ends, ask = doubts_since(row, commit)
+  local failed_since = row.granted_at ~= 0 and row.granted_at >= now - commit.over
+  add_costs(row, commit.costs)
+  end_lease(row, math.max(commit.fence, row.fence + 1), commit.refund)
+  row.told, row.brought_at = commit.fence, math.floor(now - commit.over * LONGER)
+  set_value(row, commit, now)
+  row.ends_at, row.ask_at = math.max(row.ends_at, ends_at), math.max(row.ask_at, ask_at)
+  if ends then
+    trust(row, ends, ask)
+  end
+  if not failed_since then
+    forgive(row)
+  end
+end
+
+local function hear_unleased(row, commit)
+  if is_before(row, commit.over) or (row.owner and commit.fence < row.fence) then
+    return hear_overtaken(row, commit)
+  elseif is_here(row, commit) then
+    trust(row, now + commit.ttl, now + commit.ask)
+  elseif commit.value ~= row.value and commit.fence < row.version then
+    hear_late(row, commit.refused)
+    return 0, 0, false
+  else
+    take_unleased(row, commit)
+  end
+  return 1, 0, false
+end
+
+local function take(row, commit)
   if commit.fence < row.fence then
     if commit.value ~= row.value then
       hear_late(row, commit.refused)
     end
-    return 0, 0
+    return 0
   end
-  if commit.value == row.value and (commit.fence == row.ended or commit.fence == row.version) then
+  if is_here(row, commit) then
     trust(row, now + commit.ttl, now + commit.ask)
-    return 1, 0
+    return 1
   end
   local said_at = now - late(row, commit)
   if commit.fence ~= row.ended then
     add_costs(row, commit.costs)
   end
   end_lease(row, commit.fence, commit.refund)
-  row.brought_at = commit.over and math.floor(now - commit.over * LONGER) or row.granted_at
+  row.brought_at = row.granted_at
   write(row, commit, said_at)
   if commit.asked then
     row.asked_at = now
   end
-  return 1, 0
+  return 1
+end
+
+local function hear(row, commit)
+  if commit.over then
+    return hear_unleased(row, commit)
+  end
+  return take(row, commit), 0, false
 end
 
 local answers = {}
 for index = FIRST + 1, #KEYS do
   local row = look(KEYS[index])
-  local taken, newer = take(row, cjson.decode(ARGV[index - FIRST + 1]))
+  local taken, newer, doubt = hear(row, cjson.decode(ARGV[index - FIRST + 1]))
   put(row)
-  answers[#answers + 1] = {record(row), taken, newer}
+  answers[#answers + 1] = {record(row), taken, newer, doubt}
 end
 return answer(answers)

@@ -1,9 +1,9 @@
 -- One record and the rules for it: `wxtoken_asgi.stores.row.Row`, line by line. 0 is "never".
 local NUMBERS = {
   'version', 'ends_at', 'ask_at', 'wait_until', 'attempts', 'fence', 'lease_until', 'granted_at', 'brought_at',
-  'asked_at', 'ended', 'doubted',
+  'asked_at', 'ended', 'told', 'doubted',
 }
-local OPTIONAL = {'lapse_end', 'lapse_ask', 'doubt_end', 'doubt_ask', 'late_end', 'late_ask', 'touched'}
+local OPTIONAL = {'lapse_end', 'lapse_ask', 'doubt_end', 'doubt_ask', 'last_doubt', 'late_end', 'late_ask', 'touched'}
 local WORDS = {
   'value', 'owner', 'state', 'error', 'error_for', 'asked_error', 'asked_error_for', 'budgets', 'charged',
 }
@@ -136,6 +136,7 @@ end
 
 local function doubt(row, ends, ask)
   trust(row, ends, ask)
+  row.last_doubt = math.max(ends, row.last_doubt or ends)
   remember(row, ends, ask, row.fence - 1)
 end
 
@@ -216,21 +217,29 @@ local function end_lease(row, fence, refund)
   row.budgets = budgets and cjson.encode(budgets) or row.budgets
 end
 
-local function write(row, fetched, said_at)
+local function set_value(row, fetched, said_at)
   if fetched.value ~= row.value or row.version == 0 then
     row.version, row.value = row.fence, fetched.value
-    row.changed = true
-  end
-  if row.error then
     row.changed = true
   end
   row.ends_at = said_at + fetched.ttl
   row.ask_at = said_at + fetched.ask
   row.state = fetched.state
+end
+
+local function forgive(row)
+  if row.error then
+    row.changed = true
+  end
   row.wait_until, row.attempts, row.error, row.error_for = 0, 0, nil, nil
   if row.asked_error then
     row.asked_at, row.asked_error, row.asked_error_for = 0, nil, nil
   end
+end
+
+local function write(row, fetched, said_at)
+  set_value(row, fetched, said_at)
+  forgive(row)
   if row.late_end then
     trust(row, row.late_end, row.late_ask)
   end
