@@ -83,14 +83,15 @@ class Doubts:
                 self._granted(one.credential, answer.fence)
             elif isinstance(one, Commit | Fail | Record):
                 record = answer if isinstance(answer, Record) else answer.record
-                self._ended(one.credential, one.fence, record.fence)
+                if getattr(one, "over_s", None) is None:
+                    self._ended(one.credential, one.fence, record.fence)
 
     def _between(self, app: str, since: float, until: float) -> bool:
         """Whether there was reason for doubt then."""
         world, account = self._world, self._world.account(app)
         shelf, spoils = world.shelf, world.way.spoils[account.appid]
         wiped = ((at, at) for at in shelf.wiped)
-        every = (self._met[app], self._lapsing(app), spoils, shelf.aways, shelf.late_words, wiped)
+        every = (self._met[app], self._lapsing(app), spoils, shelf.late_words, wiped)
         return any(met(spans, since, until) for spans in every)
 
     def _granted(self, credential: Credential, fence: int) -> None:
@@ -101,7 +102,10 @@ class Doubts:
         self._leases[credential] = fence, now
 
     def _ended(self, credential: Credential, fence: int, latest: int) -> None:
-        """Whoever speaks of a lease before the latest one may have fetched since: it was stopped."""
+        """Whoever speaks of a lease before the latest one may have fetched since: it was stopped.
+
+        A call without a lease was seen when it was made, whenever it is told.
+        """
         now = trio.current_time()
         if fence < latest:
             self.alone(self._world.app(credential))

@@ -1,4 +1,4 @@
-"""What the store has said of each record: no version goes back, and no back-off is cut short."""
+"""What the store has said of each record: no version goes back, no back-off and no ticket is cut short."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from wxtoken_asgi.stores.contract import Claim, Commit, Fail, Granted, LastError
 
 EXACT_S = 0.1
 """No clock is quite as fast as true time."""
+
+TICKET_S = 5.0
+"""Nor over hours."""
 
 
 class History:
@@ -27,11 +30,14 @@ class History:
         """The store was emptied."""
         self._versions: dict[Credential, int] = {}
         self._ended: dict[Credential, int] = {}
-        self._waits: dict[Credential, tuple[float, LastError]] = {}
+        self._waits: dict[Credential, tuple[float, LastError, float]] = {}
+        self._granted: dict[Credential, float] = {}
+        self._tickets: dict[Credential, tuple[str | None, float]] = {}
 
     def booted(self) -> None:
-        """A host began its clock anew: a file there knows of back-offs by the clock on the wall alone."""
+        """A host began its clock anew: a file there knows of times by the clock on the wall alone."""
         self._waits.clear()
+        self._tickets.clear()
 
     def stored(self, name: str, said: Any, answers: Any, now: float) -> None:
         """An operation was carried out."""
@@ -40,6 +46,8 @@ class History:
         for one, answer in zip(said, answers, strict=True):
             record = answer if isinstance(answer, Record) else answer.record
             self._look(record)
+            if record.credential.kind != "access_token":
+                self._look_at_ticket(record, one, now)
             self._follow(name, one, answer, now)
 
     def _follow(self, name: str, said: Any, answer: Any, now: float) -> None:
@@ -49,7 +57,7 @@ class History:
             case "claim":
                 self._claimed(said, answer, now)
             case "commit":
-                self._committed(said, taken=answer.taken)
+                self._committed(said, now, taken=answer.taken)
             case "fail":
                 self._failed(said, answer, now)
 
@@ -58,6 +66,20 @@ class History:
         if record.version < known:
             self._broken("P3", f"{record.credential} went back from version {known} to {record.version}")
         self._versions[record.credential] = record.version
+
+    def _look_at_ticket(self, record: Record, said: Any, now: float) -> None:
+        """Nothing but that it was found dead makes its life shorter; whoever proves it does not.
+
+        What is given back to an emptied store is what one of them knew, and then what another did.
+        """
+        value, end = self._tickets.get(record.credential, (None, 0.0))
+        excused = isinstance(said, Record) or (isinstance(said, Fail) and said.cut is not None)
+        early = end - now - record.ttl_s
+        if record.value == value is not None and early > TICKET_S and end > now and not excused:
+            self._broken(
+                "P1", f"the {record.credential.kind} {value[:9]} is to end {early:.0f} s sooner than before"
+            )
+        self._tickets[record.credential] = record.value, now + record.ttl_s
 
     def _end(self, credential: Credential, fence: int) -> None:
         self._ended[credential] = max(fence, self._ended.get(credential, 0))
@@ -68,19 +90,25 @@ class History:
             return
         self._end(fail.credential, fail.fence)
         if fail.error is not None:
-            self._waits[fail.credential] = (now + fail.wait_s, fail.error)
+            granted = self._granted.get(fail.credential, now)
+            self._waits[fail.credential] = (now + fail.wait_s, fail.error, granted)
 
-    def _committed(self, commit: Commit, *, taken: bool) -> None:
+    def _committed(self, commit: Commit, now: float, *, taken: bool) -> None:
+        """A value has come: it may be asked for again. What was fetched before the failure is no such."""
         if not taken:
             return
         self._end(commit.credential, commit.fence)
-        self._waits.pop(commit.credential, None)
+        _, _, granted = self._waits.get(commit.credential, (0.0, None, 0.0))
+        if commit.over_s is None or granted < now - commit.over_s + EXACT_S:
+            self._waits.pop(commit.credential, None)
 
     def _claimed(self, claim: Claim, claimed: Any, now: float) -> None:
-        waits = self._waits.get(claim.credential)
-        if waits is None or not isinstance(claimed, Granted):
+        if not isinstance(claimed, Granted):
             return
-        until, error = waits
+        self._granted[claim.credential] = now
+        if claim.credential not in self._waits:
+            return
+        until, error, _ = self._waits[claim.credential]
         early = until - now
         if early > EXACT_S and error.fingerprint in {"", claim.fingerprint}:
             self._broken(

@@ -200,14 +200,15 @@ MUTANTS = (
     Mutant(
         "fetches without a lease are not told",
         "keeper.py",
-        "self.untold[entry] = self.untold.get(entry, Untold()).with_value(commit, at.now)",
+        "self.untold[entry] = untold.with_value(commit, at.now, proved=proved)",
         "pass",
     ),
+    Mutant("a proof without a lease is none", "untold.py", "if not self.proved:", "if True:"),
     Mutant(
         "a doubt outlives what it was about",
         "stores/row.py",
-        "self._trust(end, ask)\n        self._remember(end",
-        "self._trust(min(end, self.doubt_end) if self.doubted else end, ask)\n        self._remember(end",
+        "self._trust(end, ask)\n        self.last",
+        "self._trust(min(end, self.doubt_end) if self.doubted else end, ask)\n        self.last",
     ),
     Mutant("budgets are not spent", "refresher.py", "charges=charges(entry, flight),", "charges=(),"),
     Mutant(

@@ -13,6 +13,7 @@ from wxtoken_asgi.stores.contract import Claim, Commit, Committed, Granted
 
 from simulation.answers import Answers
 from simulation.calm import Calm
+from simulation.claims import Claims
 from simulation.doubts import Doubts
 from simulation.goings import Goings
 from simulation.history import History
@@ -20,6 +21,7 @@ from simulation.kernel import HOT_S, HOT_TASKS, Process
 from simulation.lapses import Lapses
 from simulation.lives import Lives
 from simulation.news import News
+from simulation.order import Order
 from simulation.quotas import Quotas
 from simulation.spans import COMPARED_S, HEARD_S, INF, met
 from simulation.spared import Spared
@@ -64,7 +66,8 @@ class Watch:
         self.violations: list[str] = []
         self.history = History(self.broken)
         self.on_broken: Callable[[], None] = lambda: None
-        self._fences: dict[tuple[str, str], int] = {}
+        self._order = Order(self.broken)
+        self._claims = Claims(self.broken)
         self.worst: dict[str, float] = {"read": 0.0, "refresh": 0.0}
         self.states: dict[str, int] = {}
         self.trace = 0
@@ -240,7 +243,7 @@ class Watch:
 
     def wiped(self) -> None:
         """The store was emptied: it knows no lease that it gave before, and may begin anew below those."""
-        self._fences.clear()
+        self._order.forget()
         self._quotas.forget()
         self._lives.forget()
         self.history.forget()
@@ -294,15 +297,15 @@ class Watch:
         if claim.asked and now - asked > ASKED_S and not worker.process.was_frozen(now - ASKED_S):
             self.broken("P8", f"{worker} claims {key} as asked for; nobody asked")
         self.goings.claimed(worker, key, claimed)
+        self._claims.claimed(worker.process, key, now)
         if isinstance(claimed, Granted):
             self.world.tally.add("fetches")
             self._lapses.granted(worker, key, claimed.record, asked=claim.asked)
-            known = self._fences.get(key, 0)
-            self._fences[key] = max(known, claimed.fence)
+            again = self._order.granted(key, claimed.fence)
             if claim.asked:
                 self._asked_at[key] = now
                 self._quotas.granted(key, claim, claimed.fence)
-            elif claimed.fence != known and claimed.record.good and claimed.record.ask_in_s > EARLY_S:
+            elif not again and claimed.record.good and claimed.record.ask_in_s > EARLY_S:
                 # Not if the lease is its own: somebody may have restored a newer value since it began.
                 self.broken("P2", f"{worker} may fetch {key}, which is fresh")
 
@@ -317,8 +320,7 @@ class Watch:
         key = (self.world.app(commit.credential), commit.credential.kind)
         if committed.taken:
             self._lives.committed(commit)
-        if committed.taken and commit.fence < self._fences.get(key, 0):
-            self.broken("P3", f"{worker} wrote the {key} of an older lease over a newer one")
+            self._order.committed(worker, key, commit)
 
     # what WeChat sees
 

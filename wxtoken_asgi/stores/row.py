@@ -166,15 +166,14 @@ class Row:
 
     def _hear_unleased(self, commit: Commit, over_s: float, now: float) -> Committed:
         """What a call without a lease has brought; its fence is of its host's time, and says little."""
+        if commit.value == self.value and commit.fence in {self.ended, self.version, self.told}:
+            return Committed(self.record(now), taken=True)  # it is here already
         if self._is_before(over_s, now) or (self.owner and commit.fence < self.fence):
             return self._hear_overtaken(commit, over_s, now)
-        if commit.value == self.value and commit.fence in {self.ended, self.version, self.told}:
-            self._trust(now + commit.ttl_s, now + commit.ask_in_s)
-        elif commit.value != self.value and commit.fence < self.version:
+        if commit.value != self.value and commit.fence < self.version:
             self._hear_late(commit.refused, now)  # nobody knows which call was the later one
             return Committed(self.record(now), taken=False)
-        else:
-            self._take_unleased(commit, over_s, now)
+        self._take_unleased(commit, over_s, now)
         return Committed(self.record(now), taken=True)
 
     def _hear_overtaken(self, commit: Commit, over_s: float, now: float) -> Committed:

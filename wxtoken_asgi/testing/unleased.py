@@ -241,6 +241,16 @@ class UnleasedRules(StoreStage):
         assert (record.ttl_s, record.ask_in_s) == (about(7000 - BEFORE_S), about(3600 - BEFORE_S))
         assert await two.news(cursor) == ()
 
+    async def test_what_is_held_already_is_not_shortened_when_that_is_heard_again(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        held = await two.fetch("kept")
+        later(BEFORE_S)
+        for late_s in (0, 20):
+            later(late_s)
+            record = (await told(one, held.version + 1, "kept", over_s=OVER_S + late_s)).record
+            assert record.ttl_s == about(7000 - BEFORE_S - late_s)
+
     async def test_what_is_held_already_may_be_proved(self, one: Worker, two: Worker, later: Later) -> None:
         held = await two.fetch("kept", ttl_s=300, ask_in_s=50)
         later(BEFORE_S)

@@ -68,16 +68,15 @@ local function take_unleased(row, commit)
 end
 
 local function hear_unleased(row, commit)
-  if is_before(row, commit.over) or (row.owner and commit.fence < row.fence) then
+  if is_here(row, commit) then
+    return 1, 0, false
+  elseif is_before(row, commit.over) or (row.owner and commit.fence < row.fence) then
     return hear_overtaken(row, commit)
-  elseif is_here(row, commit) then
-    trust(row, now + commit.ttl, now + commit.ask)
   elseif commit.value ~= row.value and commit.fence < row.version then
     hear_late(row, commit.refused)
     return 0, 0, false
-  else
-    take_unleased(row, commit)
   end
+  take_unleased(row, commit)
   return 1, 0, false
 end
 
