@@ -221,14 +221,11 @@ class Keeper:
 
     def _hold_unsaved(self, entry: Entry, commit: Commit, permit: Permit, at: Moment) -> Held | None:
         record = Record(entry.credential, commit.fence, commit.value, commit.ttl_s, commit.ask_in_s)
-        before = entry.held
         new = entry.adopt(replace(record, spent=entry.spent), at)
         if new and not permit.leased and entry.held is not None:
             entry.held = replace(entry.held, unleased=True)
         if not permit.leased and self.link.store.shared:
-            untold = self.untold.get(entry, Untold())
-            proved = _proves(commit, permit, before, untold)
-            self.untold[entry] = untold.with_value(commit, at.now, proved=proved)
+            self.untold[entry] = self.untold.get(entry, Untold()).with_value(commit, at.now)
         self.unsaved.add(entry)
         logger.warning("the store is away: %s is held in memory until it is back", entry)
         return _brought(entry, commit, permit) if new else None
@@ -411,13 +408,6 @@ def _hear(entry: Entry, untold: Untold, told: Committed, at: Moment) -> None:
         if entry.held is not None and entry.held.unleased:
             entry.held = entry.held.cut(told.doubt or untold.doubt(at.now), at)
     entry.adopt(told.record, at)
-
-
-def _proves(commit: Commit, permit: Permit, before: Held | None, untold: Untold) -> bool:
-    """Whether a call without a lease brought what was held before, as the store had told of it."""
-    if before is None or not commit.value == permit.record.value == before.value:
-        return False
-    return untold.proved or not before.unleased
 
 
 def _if_refused(cut: Cut | None) -> Cut | None:

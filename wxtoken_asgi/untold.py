@@ -29,18 +29,16 @@ class Untold:
 
     Args:
         brought: what the last of them brought, and when its durations were measured, by the monotonic clock.
-        proved: that is what the store had told of before: how long it lives is known.
         lost: when the first was begun whose outcome nobody knows and which may have doomed what the store
             holds, and when the last such was over, by the monotonic clock.
     """
 
     brought: tuple[Commit, float] | None = None
     lost: tuple[float, float] | None = None
-    proved: bool = False
 
-    def with_value(self, commit: Commit, at: float, *, proved: bool = False) -> Untold:
+    def with_value(self, commit: Commit, at: float) -> Untold:
         """One more call, which brought a value."""
-        return replace(self, brought=(commit, at), proved=proved)
+        return replace(self, brought=(commit, at))
 
     def with_loss(self, since: float, until: float) -> Untold:
         """One more call, which may have doomed what the store holds, and what an earlier one brought.
@@ -75,17 +73,16 @@ class Untold:
 
         Args:
             now: by the monotonic clock.
-            trusted: how far what was fetched without a lease, and not proved, is trusted, of what it has
-                left and when it is due, in seconds.
+            trusted: how far what was fetched without a lease is trusted, of what it has left and when it is
+                due, in seconds.
         """
         if self.brought is None:
             return []
         commit, at = self.brought
         late = aged(commit, now - at)
-        if not self.proved:
-            ttl_s, ask_in_s = trusted(late.ttl_s, late.ask_in_s)
-            late = replace(late, ttl_s=ttl_s, ask_in_s=ask_in_s)
-        return [replace(late, over_s=(now - at) * SLOWEST)]
+        ttl_s, ask_in_s = trusted(late.ttl_s, late.ask_in_s)
+        over_s = (now - at) * SLOWEST
+        return [replace(late, ttl_s=ttl_s, ask_in_s=ask_in_s, over_s=over_s)]
 
 
 def aged(commit: Commit, late_s: float) -> Commit:

@@ -200,10 +200,15 @@ MUTANTS = (
     Mutant(
         "fetches without a lease are not told",
         "keeper.py",
-        "self.untold[entry] = untold.with_value(commit, at.now, proved=proved)",
+        "self.untold[entry] = self.untold.get(entry, Untold()).with_value(commit, at.now)",
         "pass",
     ),
-    Mutant("a proof without a lease is none", "untold.py", "if not self.proved:", "if True:"),
+    Mutant(
+        "a proof without a lease cuts a ticket short",
+        "stores/row.py",
+        "if commit.value == self.value else (NEVER, NEVER)",
+        "if False else (NEVER, NEVER)",
+    ),
     Mutant(
         "a doubt outlives what it was about",
         "stores/row.py",

@@ -372,7 +372,9 @@ class Watch:
                 state = entry.state(tokens.clock).value
                 self.states[state] = self.states.get(state, 0) + 1
                 self._lapses.sampled(worker, self.world.app(entry.credential), entry.kind.name, state)
-            if tokens.statistics().waiting > self.world.callers + len(tokens._registry.entries) + 1:
+            entries = tokens._registry.entries.values()
+            tickets = sum(entry.parent is not None for entry in entries)  # their fetches wait for a token
+            if tokens.statistics().waiting > self.world.callers + len(entries) + tickets + 1:
                 self.broken("waiting", "more wait than there are callers")
 
     def agree(self) -> None:

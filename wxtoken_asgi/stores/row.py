@@ -215,9 +215,12 @@ class Row:
         """When a value ends and is due by the doubts of calls that came after its own.
 
         Such a call's doubt ends after the one that its own call has cast on older values. If there were
-        several, the first one's end counts; one from before its own call does not.
+        several, the first one's end counts; one from before its own call does not. What dooms nothing is
+        asked for again before a doubt could end it.
         """
-        own = NEVER if commit.refused is None else now + commit.refused.ttl_s
+        if commit.refused is None:
+            return ALWAYS, ALWAYS
+        own = now + commit.refused.ttl_s
         if self.last_doubt <= own:
             return ALWAYS, ALWAYS
         if self.doubted < self.version:

@@ -164,13 +164,17 @@ class UnleasedRules(StoreStage):
         assert (answer.taken, answer.record.value) == (True, "alone")
         assert answer.record.ttl_s == about(DOUBT.ttl_s - SINCE_S)
 
-    async def test_without_a_doubt_of_its_own_every_doubt_counts(
+    async def test_without_a_doubt_of_its_own_no_doubt_counts(
         self, one: Worker, two: Worker, later: Later
     ) -> None:
-        held = await two.fetch("older")
-        later(BEFORE_S)
+        """What dooms nothing is asked for again before a doubt could end it; and the doubt may be old."""
+        held = await two.fetch("kept")
         await two.fail(await two.lease(asked=True), error=None, cut=Cut(30, 0))
-        assert (await told(one, held.version + 1, refused=None)).record.ttl_s == about(30)
+        await two.fetch("kept", claim={"asked": True})
+        later(BEFORE_S)
+        for value in ("kept", "alone"):
+            answer = await told(one, held.version + 1_000_000, value, refused=None)
+            assert (answer.record.value, answer.record.good) == (value, True)
 
     async def test_a_lost_call_that_came_later_cuts_it(self, one: Worker, two: Worker, later: Later) -> None:
         held = await two.fetch("older")

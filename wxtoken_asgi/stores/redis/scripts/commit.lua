@@ -13,15 +13,18 @@ local function is_here(row, commit)
 end
 
 local function doubts_since(row, commit) -- nil: there are none
-  local own = commit.refused and now + commit.refused[1]
-  if not row.last_doubt or (own and row.last_doubt <= own) then
+  if not commit.refused or not row.last_doubt then
+    return nil
+  end
+  local own = now + commit.refused[1]
+  if row.last_doubt <= own then
     return nil
   end
   local ends, ask = row.late_end, row.late_ask
   if row.doubted >= row.version then
     ends, ask = math.min(row.doubt_end, ends or row.doubt_end), math.min(row.doubt_ask, ask or row.doubt_ask)
   end
-  return ends and math.max(ends, own or ends), ask
+  return ends and math.max(ends, own), ask
 end
 
 local function doubt_while_leased(row, commit)
