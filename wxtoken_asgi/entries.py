@@ -178,15 +178,21 @@ class Entry:
         )
         return record.version > known
 
-    def give_way(self, version: int) -> None:
+    def give_way(self, version: int, doubt: tuple[Cut, Moment] | None = None) -> None:
         """What was fetched without a lease is older than what has this version, whatever its own says.
 
         A fetch that is under way has seen no more than that: what has this version is news to it.
+
+        Args:
+            version: the newer one's.
+            doubt: how far it is trusted nevertheless, and from when on that counts.
         """
         held = self.held
         if held is None or not held.unleased:
             return
         self.held = replace(held, version=min(held.version, version - 1))
+        if doubt is not None:
+            self.held = self.held.cut(*doubt)
         if self.flight is not None:
             self.flight.seen = min(self.flight.seen, version - 1)
 

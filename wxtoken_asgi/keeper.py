@@ -323,6 +323,8 @@ class Keeper:
         for committed in await self.link.write(self.link.store.commit(commits)) if commits else ():
             entry, untold = told[committed.record.credential]
             self._is_told(entry, untold, Untold())
+            if entry in self.untold:
+                continue  # it has fetched another since: what the store says is older
             _hear(entry, untold, committed, at)
             if entry.held is not None and not entry.held.unleased:  # it is the store's own
                 self.unsaved.discard(entry)
@@ -403,10 +405,8 @@ def _hear(entry: Entry, untold: Untold, told: Committed, at: Moment) -> None:
     held = entry.held
     if told.newer or (held is not None and held.value == told.record.value):
         entry.give_way(told.record.version)
-    elif not told.taken:
-        entry.give_way(told.record.fence)
-        if entry.held is not None and entry.held.unleased:
-            entry.held = entry.held.cut(told.doubt or untold.doubt(at.now), at)
+    else:
+        entry.give_way(told.record.fence, (told.doubt or untold.doubt(at.now), at))
     entry.adopt(told.record, at)
 
 

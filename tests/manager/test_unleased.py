@@ -125,6 +125,32 @@ async def test_what_a_running_lease_brings_replaces_it_and_until_then_it_is_serv
     assert world.count("token") == 1
 
 
+async def test_what_was_fetched_while_an_earlier_value_is_told_stays(world, store, monkeypatch):
+    tokens = world.manager(world.account("beta"), store=store)
+    entry = tokens.entry("beta", "access_token")
+    store.faults["*"] = "away"
+    earlier = await fetched_alone(tokens)
+    await anyio.sleep(MINUTE)
+    store.faults.clear()
+    keeper, commit = tokens._keeper, store.commit
+
+    async def meanwhile(commits):
+        permit = keeper._permit_alone(entry)
+        later = Commit(entry.credential, permit.fence, "later", 7000, 3600, refused=Cut(270, 0))
+        keeper._hold_unsaved(entry, later, permit, world.clock.moment())
+        return await commit(commits)
+
+    monkeypatch.setattr(store, "commit", meanwhile)
+    await keeper._own_up([entry])
+    monkeypatch.undo()
+    assert (await store.inner.read([entry.credential]))[0].value == earlier
+    assert (entry.held.value, entry in keeper.untold) == ("later", True)
+    await anyio.sleep(1)
+    await keeper.save()
+    assert (entry.held.value, entry in keeper.untold) == ("later", False)
+    assert (await store.inner.read([entry.credential]))[0].value == "later"
+
+
 @pytest.mark.parametrize("errcode", [40164, -1])
 async def test_the_one_living_token_is_not_given_up_because_another_s_later_fetch_failed(
     world, store, other, errcode

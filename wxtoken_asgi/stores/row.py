@@ -50,6 +50,7 @@ class Row:
         granted_at: when the lease with the latest fence was granted; never: that fence is of none.
         brought_at: no call that has brought the held value, or proved it, was made before: when its lease was
             granted, or as told; never: nobody knows.
+        brought_by: the call that brought or proved it was over by then; always: nobody knows.
         ended: the fence of the last lease that was committed or failed; saying it again does no harm.
         told: the fence of the last call without a lease that was taken; saying it again does no harm.
         doubted: what leases up to this one brought may have been doomed unseen: it ends at `doubt_end` and is
@@ -72,6 +73,7 @@ class Row:
     lease_until: float = NEVER
     granted_at: float = NEVER
     brought_at: float = NEVER
+    brought_by: float = ALWAYS
     lapse_end: float | None = None
     lapse_ask: float | None = None
     asked_at: float = NEVER
@@ -158,7 +160,7 @@ class Row:
         if commit.fence != self.ended:
             self._count(commit.costs, now)
         self._end_lease(commit.fence, commit.refund)
-        self.brought_at = self.granted_at
+        self.brought_at, self.brought_by = self.granted_at, now
         self._write(commit, said_at)
         if commit.asked:
             self.asked_at = now
@@ -170,8 +172,8 @@ class Row:
             return Committed(self.record(now), taken=True)  # it is here already
         if self._is_before(over_s, now) or (self.owner and commit.fence < self.fence):
             return self._hear_overtaken(commit, over_s, now)
-        if commit.value != self.value and commit.fence < self.version:
-            self._hear_late(commit.refused, now)  # nobody knows which call was the later one
+        if commit.value != self.value and self._may_be_older(commit, over_s, now):
+            self._hear_late(commit.refused, now)
             return Committed(self.record(now), taken=False)
         self._take_unleased(commit, over_s, now)
         return Committed(self.record(now), taken=True)
@@ -183,16 +185,20 @@ class Row:
         if not self._is_before(over_s, now):
             self._hear_late(commit.refused, now)
             return Committed(self.record(now), taken=False)
-        doubt = self._doubt_while_leased(commit, now)  # before its own doubt of older values comes to them
+        doubt = self._doubt_while_leased(commit, over_s, now)  # before it casts one itself
         newer = self._hear_before(over_s, commit.refused, now)
         return Committed(self.record(now), taken=False, newer=newer, doubt=None if newer else doubt)
 
-    def _doubt_while_leased(self, commit: Commit, now: float) -> Cut | None:
+    def _may_be_older(self, commit: Commit, over_s: float, now: float) -> bool:
+        """Whether what is held may be the newer one after all: then its version decides."""
+        return commit.fence < self.version and self.brought_by >= now - over_s * LONGER
+
+    def _doubt_while_leased(self, commit: Commit, over_s: float, now: float) -> Cut | None:
         """How far what came before the lease that runs is trusted, if that has said so.
 
         Nobody knows that of a call which may be an older one than what is held.
         """
-        if self.lapse_end is None or self.lapse_ask is None or commit.fence < self.version:
+        if self.lapse_end is None or self.lapse_ask is None or self._may_be_older(commit, over_s, now):
             return None
         end, ask = self._doubts_since(commit, now)
         return Cut(min(end, self.lapse_end) - now, min(ask, self.lapse_ask) - now)
@@ -204,7 +210,8 @@ class Row:
         failed_since = self.granted_at >= now - over_s
         self._count(commit.costs, now)
         self._end_lease(max(commit.fence, self.fence + 1), commit.refund)
-        self.told, self.brought_at = commit.fence, now - over_s * LONGER
+        self.told = commit.fence
+        self.brought_at, self.brought_by = now - over_s * LONGER, now - over_s
         self._put(commit, now)
         self.ends_at, self.ask_at = max(self.ends_at, held_until[0]), max(self.ask_at, held_until[1])
         self._trust(*doubts)
@@ -257,7 +264,8 @@ class Row:
         if record.version == self.fence:  # what its own lease brought, and could not commit
             self._end_lease(record.version, ())
         self._advance(max(self.fence, record.version))
-        self.brought_at = self.granted_at if record.version == self.fence else NEVER
+        leased = record.version == self.fence
+        self.brought_at, self.brought_by = (self.granted_at, now) if leased else (NEVER, ALWAYS)
         self.version = record.version
         self.value = record.value
         self.ends_at = now + record.ttl_s
@@ -274,7 +282,7 @@ class Row:
     def supply(self, supply: Supply, now: float, stamp: int) -> None:
         """Take a value from outside; a lease that runs is void."""
         self._end_lease(max(self.fence + 1, stamp), ())
-        self.brought_at = NEVER
+        self.brought_at, self.brought_by = NEVER, ALWAYS
         self._write(supply, now)
 
     def _settles(self, claim: Claim, now: float) -> bool:

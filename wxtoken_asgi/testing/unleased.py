@@ -59,14 +59,37 @@ class UnleasedRules(StoreStage):
         assert (answer.taken, answer.newer) == (True, False)
         assert (answer.record.value, answer.record.ttl_s, answer.record.ask_in_s) == ("alone", about(270), 0)
 
-    async def test_what_an_earlier_lease_has_brought_is_cut_if_its_version_is_higher(
+    async def test_what_an_earlier_lease_has_brought_is_replaced_if_its_version_is_higher(
         self, one: Worker, two: Worker, later: Later
     ) -> None:
         held = await two.fetch("older")
         later(BEFORE_S)
-        answer = await told(one, held.version - 1)
+        record = (await told(one, held.version - 1)).record
+        assert record.version == record.fence > held.version
+        assert (record.value, record.ttl_s) == ("alone", about(270))
+
+    async def test_what_a_lease_has_brought_at_about_that_time_is_cut_if_its_version_is_higher(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        fence = await two.lease()
+        later(5)
+        await two.commit(fence, "theirs")
+        later(5)
+        answer = await told(one, fence - 1, over_s=7)
         assert (answer.taken, answer.newer) == (False, False)
-        assert (answer.record.value, answer.record.ttl_s) == ("older", about(220))
+        assert (answer.record.value, answer.record.ttl_s) == ("theirs", about(220))
+
+    async def test_of_two_calls_without_a_lease_the_later_one_s_value_is_taken_though_told_later(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        """The first one got a version beyond that of a lease that had failed just before."""
+        later(BEFORE_S)
+        fence = await two.lease()
+        await two.fail(fence)
+        first = await told(one, fence - 60_000, "earlier", over_s=60)
+        second = await told(two, fence - 30_000, "later", over_s=30, refused=Cut(240, 0))
+        assert (first.taken, second.taken) == (True, True)
+        assert (second.record.value, second.record.ttl_s) == ("later", about(270))
 
     async def test_a_later_lease_that_runs_brings_what_is_newer_and_only_what_was_held_is_cut(
         self, one: Worker, two: Worker, later: Later
@@ -195,7 +218,6 @@ class UnleasedRules(StoreStage):
         answer = await told(one, held.version + 1)
         assert (answer.taken, answer.newer) == (False, False)
         assert answer.doubt == (about(240 if lost else DOUBT.ttl_s - 5), about(-5))
-        assert (await told(one, held.version - 1)).doubt is None
         assert (await two.commit(fence, "newest")).record.ttl_s == about(7000)
 
     async def test_while_a_harmless_lease_runs_nothing_is_said_of_it(
@@ -312,6 +334,9 @@ class UnleasedRules(StoreStage):
         answer = await told(one, record.version - 1)
         assert (answer.taken, answer.newer) == (False, False)
         assert answer.record.ttl_s == about(220)
+        await two.lease(asked=True, lapse=DOUBT)
+        answer = await told(one, record.version - 1)
+        assert (answer.taken, answer.newer, answer.doubt) == (False, False, None)
 
     async def test_what_was_restored_keeps_the_lease_that_brought_it(
         self, one: Worker, two: Worker, later: Later

@@ -27,8 +27,12 @@ local function doubts_since(row, commit) -- nil: there are none
   return ends and math.max(ends, own), ask
 end
 
+local function may_be_older(row, commit)
+  return commit.fence < row.version and (not row.brought_by or row.brought_by >= now - commit.over * LONGER)
+end
+
 local function doubt_while_leased(row, commit)
-  if not row.lapse_end or not row.lapse_ask or commit.fence < row.version then
+  if not row.lapse_end or not row.lapse_ask or may_be_older(row, commit) then
     return false
   end
   local ends, ask = doubts_since(row, commit)
@@ -43,7 +47,7 @@ local function hear_overtaken(row, commit) -- taken, newer, doubt
     hear_late(row, commit.refused)
     return 0, 0, false
   end
-  local doubt = doubt_while_leased(row, commit) -- before its own doubt of older values comes to them
+  local doubt = doubt_while_leased(row, commit) -- before it casts one itself
   if hear_before(row, commit.over, commit.refused) then
     return 0, 1, false
   end
@@ -59,7 +63,8 @@ local function take_unleased(row, commit)
   local failed_since = row.granted_at ~= 0 and row.granted_at >= now - commit.over
   add_costs(row, commit.costs)
   end_lease(row, math.max(commit.fence, row.fence + 1), commit.refund)
-  row.told, row.brought_at = commit.fence, math.floor(now - commit.over * LONGER)
+  row.told = commit.fence
+  row.brought_at, row.brought_by = math.floor(now - commit.over * LONGER), now - commit.over
   set_value(row, commit, now)
   row.ends_at, row.ask_at = math.max(row.ends_at, ends_at), math.max(row.ask_at, ask_at)
   if ends then
@@ -75,7 +80,7 @@ local function hear_unleased(row, commit)
     return 1, 0, false
   elseif is_before(row, commit.over) or (row.owner and commit.fence < row.fence) then
     return hear_overtaken(row, commit)
-  elseif commit.value ~= row.value and commit.fence < row.version then
+  elseif commit.value ~= row.value and may_be_older(row, commit) then
     hear_late(row, commit.refused)
     return 0, 0, false
   end
@@ -99,7 +104,7 @@ local function take(row, commit)
     add_costs(row, commit.costs)
   end
   end_lease(row, commit.fence, commit.refund)
-  row.brought_at = row.granted_at
+  row.brought_at, row.brought_by = row.granted_at, now
   write(row, commit, said_at)
   if commit.asked then
     row.asked_at = now
