@@ -362,8 +362,9 @@ class Store(abc.ABC):
         One without a lease (`over_s`) is not taken if a lease that was granted since has brought or proved
         what is held, or runs; then only what was held before is cut. If such a lease has failed it is taken,
         under a fence beyond the latest; what failed since stays, and it is trusted as far as later doubts
-        allow. Nor is it taken if what is held has a higher version and may be newer. What is held already is
-        not shortened.
+        allow. Nor is it taken if what is held was brought or proved under a higher fence, as that was said:
+        the same message may be heard twice, the second time minutes late. What is held already, and has not
+        ended, keeps its end and when it is due.
 
         One that is heard again, or whose value was restored meanwhile, changes nothing, however long it was
         on its way: the value ends when it would have ended, or earlier.

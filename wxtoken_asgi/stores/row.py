@@ -50,7 +50,8 @@ class Row:
         granted_at: when the lease with the latest fence was granted; never: that fence is of none.
         brought_at: no call that has brought the held value, or proved it, was made before: when its lease was
             granted, or as told; never: nobody knows.
-        brought_by: the call that brought or proved it was over by then; always: nobody knows.
+        rank: which of two calls without a lease was the later one: the fence that the call has said which
+            brought or proved the held value; only the value's version may be greater.
         ended: the fence of the last lease that was committed or failed; saying it again does no harm.
         told: the fence of the last call without a lease that was taken; saying it again does no harm.
         doubted: what leases up to this one brought may have been doomed unseen: it ends at `doubt_end` and is
@@ -73,7 +74,7 @@ class Row:
     lease_until: float = NEVER
     granted_at: float = NEVER
     brought_at: float = NEVER
-    brought_by: float = ALWAYS
+    rank: int = 0
     lapse_end: float | None = None
     lapse_ask: float | None = None
     asked_at: float = NEVER
@@ -160,7 +161,7 @@ class Row:
         if commit.fence != self.ended:
             self._count(commit.costs, now)
         self._end_lease(commit.fence, commit.refund)
-        self.brought_at, self.brought_by = self.granted_at, now
+        self.brought_at, self.rank = self.granted_at, commit.fence
         self._write(commit, said_at)
         if commit.asked:
             self.asked_at = now
@@ -172,7 +173,7 @@ class Row:
             return Committed(self.record(now), taken=True)  # it is here already
         if self._is_before(over_s, now) or (self.owner and commit.fence < self.fence):
             return self._hear_overtaken(commit, over_s, now)
-        if commit.value != self.value and self._may_be_older(commit, over_s, now):
+        if commit.value != self.value and commit.fence < self.rank:
             self._hear_late(commit.refused, now)
             return Committed(self.record(now), taken=False)
         self._take_unleased(commit, over_s, now)
@@ -185,35 +186,33 @@ class Row:
         if not self._is_before(over_s, now):
             self._hear_late(commit.refused, now)
             return Committed(self.record(now), taken=False)
-        doubt = self._doubt_while_leased(commit, over_s, now)  # before it casts one itself
+        doubt = self._doubt_while_leased(commit, now)  # before it casts one itself
         newer = self._hear_before(over_s, commit.refused, now)
         return Committed(self.record(now), taken=False, newer=newer, doubt=None if newer else doubt)
 
-    def _may_be_older(self, commit: Commit, over_s: float, now: float) -> bool:
-        """Whether what is held may be the newer one after all: then its version decides."""
-        return commit.fence < self.version and self.brought_by >= now - over_s * LONGER
-
-    def _doubt_while_leased(self, commit: Commit, over_s: float, now: float) -> Cut | None:
+    def _doubt_while_leased(self, commit: Commit, now: float) -> Cut | None:
         """How far what came before the lease that runs is trusted, if that has said so.
 
         Nobody knows that of a call which may be an older one than what is held.
         """
-        if self.lapse_end is None or self.lapse_ask is None or self._may_be_older(commit, over_s, now):
+        if self.lapse_end is None or self.lapse_ask is None or commit.fence < self.rank:
             return None
         end, ask = self._doubts_since(commit, now)
         return Cut(min(end, self.lapse_end) - now, min(ask, self.lapse_ask) - now)
 
     def _take_unleased(self, commit: Commit, over_s: float, now: float) -> None:
         """Take it as newer than any lease: none that was granted since has brought anything, or runs."""
-        held_until = (self.ends_at, self.ask_at) if commit.value == self.value else (NEVER, NEVER)
+        held, ends_at, ask_at = commit.value == self.value, self.ends_at, self.ask_at
         doubts = self._doubts_since(commit, now)
         failed_since = self.granted_at >= now - over_s
         self._count(commit.costs, now)
+        self.rank = max(commit.fence, self.rank) if held else commit.fence
         self._end_lease(max(commit.fence, self.fence + 1), commit.refund)
         self.told = commit.fence
-        self.brought_at, self.brought_by = now - over_s * LONGER, now - over_s
+        self.brought_at = now - over_s * LONGER
         self._put(commit, now)
-        self.ends_at, self.ask_at = max(self.ends_at, held_until[0]), max(self.ask_at, held_until[1])
+        if held and ends_at > now:  # nobody knows how long this was on its way: it ends when it did
+            self.ends_at, self.ask_at = ends_at, ask_at
         self._trust(*doubts)
         if not failed_since:
             self._forgive()
@@ -264,9 +263,8 @@ class Row:
         if record.version == self.fence:  # what its own lease brought, and could not commit
             self._end_lease(record.version, ())
         self._advance(max(self.fence, record.version))
-        leased = record.version == self.fence
-        self.brought_at, self.brought_by = (self.granted_at, now) if leased else (NEVER, ALWAYS)
-        self.version = record.version
+        self.brought_at = self.granted_at if record.version == self.fence else NEVER
+        self.version = self.rank = record.version
         self.value = record.value
         self.ends_at = now + record.ttl_s
         self.ask_at = now + record.ask_in_s
@@ -282,7 +280,7 @@ class Row:
     def supply(self, supply: Supply, now: float, stamp: int) -> None:
         """Take a value from outside; a lease that runs is void."""
         self._end_lease(max(self.fence + 1, stamp), ())
-        self.brought_at, self.brought_by = NEVER, ALWAYS
+        self.brought_at, self.rank = NEVER, self.fence
         self._write(supply, now)
 
     def _settles(self, claim: Claim, now: float) -> bool:

@@ -59,25 +59,38 @@ class UnleasedRules(StoreStage):
         assert (answer.taken, answer.newer) == (True, False)
         assert (answer.record.value, answer.record.ttl_s, answer.record.ask_in_s) == ("alone", about(270), 0)
 
-    async def test_what_an_earlier_lease_has_brought_is_replaced_if_its_version_is_higher(
+    async def test_what_an_earlier_lease_has_brought_is_cut_if_its_version_is_higher(
         self, one: Worker, two: Worker, later: Later
     ) -> None:
+        """Nobody knows how long it was on its way: "over for so long" is what it was when it was said."""
         held = await two.fetch("older")
         later(BEFORE_S)
-        record = (await told(one, held.version - 1)).record
-        assert record.version == record.fence > held.version
-        assert (record.value, record.ttl_s) == ("alone", about(270))
+        answer = await told(one, held.version - 1)
+        assert (answer.taken, answer.newer) == (False, False)
+        assert (answer.record.value, answer.record.ttl_s) == ("older", about(220))
 
-    async def test_what_a_lease_has_brought_at_about_that_time_is_cut_if_its_version_is_higher(
+    async def test_what_was_refused_once_is_refused_when_it_is_heard_again_much_later(
         self, one: Worker, two: Worker, later: Later
     ) -> None:
+        """A second copy of the same words that was long on its way, after a newer value came."""
         fence = await two.lease()
-        later(5)
-        await two.commit(fence, "theirs")
-        later(5)
-        answer = await told(one, fence - 1, over_s=7)
-        assert (answer.taken, answer.newer) == (False, False)
-        assert (answer.record.value, answer.record.ttl_s) == ("theirs", about(220))
+        said = {"over_s": 9}
+        assert not (await told(one, fence - 20_000, **said)).taken
+        newer = (await two.commit(fence, "newer")).record
+        later(60)
+        answer = await told(one, fence - 20_000, **said)
+        assert (answer.taken, answer.record.value) == (False, "newer")
+        assert answer.record.version == newer.version
+
+    async def test_what_was_proved_without_a_lease_is_not_replaced_by_what_was_said_before(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        held = await two.fetch("kept")
+        later(BEFORE_S)
+        assert (await told(one, held.version + 30_000, "kept", refused=None)).taken
+        later(60)
+        answer = await told(two, held.version + 10_000, over_s=9)
+        assert (answer.taken, answer.record.value) == (False, "kept")
 
     async def test_of_two_calls_without_a_lease_the_later_one_s_value_is_taken_though_told_later(
         self, one: Worker, two: Worker, later: Later
@@ -277,8 +290,19 @@ class UnleasedRules(StoreStage):
             record = (await told(one, held.version + 1, "kept", over_s=OVER_S + late_s)).record
             assert record.ttl_s == about(7000 - BEFORE_S - late_s)
 
-    async def test_what_is_held_already_may_be_proved(self, one: Worker, two: Worker, later: Later) -> None:
+    async def test_what_is_held_already_ends_when_it_did_however_long_the_proof_was_on_its_way(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
         held = await two.fetch("kept", ttl_s=300, ask_in_s=50)
+        later(BEFORE_S)
+        record = (await told(one, held.version + 1, "kept", ttl_s=600, ask_in_s=100, refused=None)).record
+        assert (record.version, record.ttl_s) == (held.version, about(300 - BEFORE_S))
+        assert record.ask_in_s == about(max(50 - BEFORE_S, 0))
+
+    async def test_what_was_held_and_has_ended_may_be_proved(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        held = await two.fetch("kept", ttl_s=BEFORE_S - 1, ask_in_s=50)
         later(BEFORE_S)
         record = (await told(one, held.version + 1, "kept", ttl_s=600, ask_in_s=100, refused=None)).record
         assert (record.version, record.ttl_s, record.ask_in_s) == (held.version, about(600), about(100))

@@ -29,7 +29,7 @@ _SCHEMA: Final = (
         lease_until REAL NOT NULL,
         granted_at REAL NOT NULL,
         brought_at REAL NOT NULL,
-        brought_by REAL NOT NULL,
+        rank INTEGER NOT NULL,
         lapse_end REAL,
         lapse_ask REAL,
         asked_at REAL NOT NULL,

@@ -27,12 +27,8 @@ local function doubts_since(row, commit) -- nil: there are none
   return ends and math.max(ends, own), ask
 end
 
-local function may_be_older(row, commit)
-  return commit.fence < row.version and (not row.brought_by or row.brought_by >= now - commit.over * LONGER)
-end
-
 local function doubt_while_leased(row, commit)
-  if not row.lapse_end or not row.lapse_ask or may_be_older(row, commit) then
+  if not row.lapse_end or not row.lapse_ask or commit.fence < row.rank then
     return false
   end
   local ends, ask = doubts_since(row, commit)
@@ -55,18 +51,18 @@ local function hear_overtaken(row, commit) -- taken, newer, doubt
 end
 
 local function take_unleased(row, commit)
-  local ends_at, ask_at = 0, 0
-  if commit.value == row.value then
-    ends_at, ask_at = row.ends_at, row.ask_at
-  end
+  local held, ends_at, ask_at = commit.value == row.value, row.ends_at, row.ask_at
   local ends, ask = doubts_since(row, commit)
   local failed_since = row.granted_at ~= 0 and row.granted_at >= now - commit.over
   add_costs(row, commit.costs)
+  row.rank = held and math.max(commit.fence, row.rank) or commit.fence
   end_lease(row, math.max(commit.fence, row.fence + 1), commit.refund)
   row.told = commit.fence
-  row.brought_at, row.brought_by = math.floor(now - commit.over * LONGER), now - commit.over
+  row.brought_at = math.floor(now - commit.over * LONGER)
   set_value(row, commit, now)
-  row.ends_at, row.ask_at = math.max(row.ends_at, ends_at), math.max(row.ask_at, ask_at)
+  if held and ends_at > now then -- nobody knows how long this was on its way: it ends when it did
+    row.ends_at, row.ask_at = ends_at, ask_at
+  end
   if ends then
     trust(row, ends, ask)
   end
@@ -80,7 +76,7 @@ local function hear_unleased(row, commit)
     return 1, 0, false
   elseif is_before(row, commit.over) or (row.owner and commit.fence < row.fence) then
     return hear_overtaken(row, commit)
-  elseif commit.value ~= row.value and may_be_older(row, commit) then
+  elseif commit.value ~= row.value and commit.fence < row.rank then
     hear_late(row, commit.refused)
     return 0, 0, false
   end
@@ -104,7 +100,7 @@ local function take(row, commit)
     add_costs(row, commit.costs)
   end
   end_lease(row, commit.fence, commit.refund)
-  row.brought_at, row.brought_by = row.granted_at, now
+  row.brought_at, row.rank = row.granted_at, commit.fence
   write(row, commit, said_at)
   if commit.asked then
     row.asked_at = now

@@ -6,11 +6,8 @@ local function take(row, saved)
     end_lease(row, saved.version, nil)
   end
   advance(row, math.max(row.fence, saved.version))
-  row.brought_at, row.brought_by = 0, nil
-  if saved.version == row.fence then
-    row.brought_at, row.brought_by = row.granted_at, now
-  end
-  row.version = saved.version
+  row.brought_at = saved.version == row.fence and row.granted_at or 0
+  row.version, row.rank = saved.version, saved.version
   row.value = saved.value
   row.ends_at = now + saved.ttl
   row.ask_at = now + saved.ask

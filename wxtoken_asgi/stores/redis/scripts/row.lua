@@ -1,10 +1,10 @@
 -- One record and the rules for it: `wxtoken_asgi.stores.row.Row`, line by line. 0 is "never".
 local NUMBERS = {
   'version', 'ends_at', 'ask_at', 'wait_until', 'attempts', 'fence', 'lease_until', 'granted_at', 'brought_at',
-  'asked_at', 'ended', 'told', 'doubted',
+  'rank', 'asked_at', 'ended', 'told', 'doubted',
 }
 local OPTIONAL = {
-  'brought_by', 'lapse_end', 'lapse_ask', 'doubt_end', 'doubt_ask', 'last_doubt', 'late_end', 'late_ask', 'touched',
+  'lapse_end', 'lapse_ask', 'doubt_end', 'doubt_ask', 'last_doubt', 'late_end', 'late_ask', 'touched',
 }
 local WORDS = {
   'value', 'owner', 'state', 'error', 'error_for', 'asked_error', 'asked_error_for', 'budgets', 'charged',
