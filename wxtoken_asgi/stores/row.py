@@ -52,6 +52,8 @@ class Row:
             granted, or as told; never: nobody knows.
         rank: which of two calls without a lease was the later one: the fence that the call has said which
             brought or proved the held value; only the value's version may be greater.
+        failed_at: when the latest lease that failed was granted; never: nobody knows.
+        unseen: the fence of a lease that ran when a value was put back: its holder knows nothing of that.
         ended: the fence of the last lease that was committed or failed; saying it again does no harm.
         told: the fence of the last call without a lease that was taken; saying it again does no harm.
         doubted: what leases up to this one brought may have been doomed unseen: it ends at `doubt_end` and is
@@ -81,6 +83,8 @@ class Row:
     asked_error: LastError | None = None
     budgets: dict[str, ledger.Buckets] = field(default_factory=dict)
     charged: tuple[str, ...] = ()
+    failed_at: float = NEVER
+    unseen: int = 0
     ended: int = 0
     told: int = 0
     doubted: int = 0
@@ -162,10 +166,21 @@ class Row:
             self._count(commit.costs, now)
         self._end_lease(commit.fence, commit.refund)
         self.brought_at, self.rank = self.granted_at, commit.fence
+        ends_at, ask_at = self._known(commit)
         self._write(commit, said_at)
+        self._trust(ends_at, ask_at)
         if commit.asked:
             self.asked_at = now
         return True
+
+    def _known(self, commit: Commit) -> tuple[float, float]:
+        """How far a value is trusted that was put back while it was fetched again, and taken for new.
+
+        A ticket says of itself that it is new, however old it is.
+        """
+        if commit.value != self.value or commit.fence != self.unseen or commit.refused is not None:
+            return ALWAYS, ALWAYS
+        return self.ends_at, self.ask_at
 
     def _hear_unleased(self, commit: Commit, over_s: float, now: float) -> Committed:
         """What a call without a lease has brought; its fence is of its host's time, and says little."""
@@ -204,7 +219,7 @@ class Row:
         """Take it as newer than any lease: none that was granted since has brought anything, or runs."""
         held, ends_at, ask_at = commit.value == self.value, self.ends_at, self.ask_at
         doubts = self._doubts_since(commit, now)
-        failed_since = self.granted_at >= now - over_s
+        failed_since = self.failed_at >= now - over_s
         self._count(commit.costs, now)
         self.rank = max(commit.fence, self.rank) if held else commit.fence
         self._end_lease(max(commit.fence, self.fence + 1), commit.refund)
@@ -253,6 +268,7 @@ class Row:
             return
         self.attempts += 1
         self.error = fail.error
+        self.failed_at = self.granted_at
         self.wait_until = now + fail.wait_s
         self.changed = True
 
@@ -262,6 +278,8 @@ class Row:
             return
         if record.version == self.fence:  # what its own lease brought, and could not commit
             self._end_lease(record.version, ())
+        if self.owner:
+            self.unseen = self.fence
         self._advance(max(self.fence, record.version))
         self.brought_at = self.granted_at if record.version == self.fence else NEVER
         self.version = self.rank = record.version

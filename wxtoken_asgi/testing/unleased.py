@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wxtoken_asgi.stores.contract import Committed, Cost, Cut, Supply
+from wxtoken_asgi.stores.contract import Committed, Cost, Cut, Record, Supply
 from wxtoken_asgi.testing.stage import DOUBT, KEY, Later, StoreStage, Worker, about, key, restorable
 
 OVER_S = 50.0
@@ -307,6 +307,18 @@ class UnleasedRules(StoreStage):
         record = (await told(one, held.version + 1, "kept", ttl_s=600, ask_in_s=100, refused=None)).record
         assert (record.version, record.ttl_s, record.ask_in_s) == (held.version, about(600), about(100))
 
+    async def test_what_failed_since_stays_however_many_calls_before_it_are_told(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        later(BEFORE_S)
+        await two.fail(await two.lease())
+        for fence in (1, 2):
+            record = (await told(one, fence, f"value {fence}", over_s=60 - fence)).record
+            assert (record.value, record.attempts) == (f"value {fence}", 1)
+            assert record.wait_s > 0
+        later(BEFORE_S)
+        assert (await told(one, 3, "later")).record.error is None
+
     async def test_of_two_calls_without_a_lease_the_later_one_s_value_stays(
         self, one: Worker, two: Worker, later: Later
     ) -> None:
@@ -361,6 +373,27 @@ class UnleasedRules(StoreStage):
         await two.lease(asked=True, lapse=DOUBT)
         answer = await told(one, record.version - 1)
         assert (answer.taken, answer.newer, answer.doubt) == (False, False, None)
+
+    async def test_what_was_put_back_while_a_lease_fetched_it_again_is_no_new_ticket(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        """Its holder has not seen it, and a ticket says 7200 s of itself, however old it is."""
+        fence = await two.lease()
+        saved = Record(KEY, version=fence - 1, value="kept", ttl_s=270, ask_in_s=20)
+        await one.store.restore([saved])
+        later(5)
+        record = (await two.commit(fence, "kept")).record
+        assert (record.ttl_s, record.ask_in_s) == (about(265), about(15))
+        later(20)
+        assert (await two.fetch("kept")).ttl_s == about(7000)
+
+    async def test_what_was_put_back_while_a_lease_fetched_a_new_value_says_nothing_of_that(
+        self, one: Worker, two: Worker, later: Later
+    ) -> None:
+        fence = await two.lease()
+        await one.store.restore([Record(KEY, version=fence - 1, value="older", ttl_s=270, ask_in_s=20)])
+        later(5)
+        assert (await two.commit(fence, "newer")).record.ttl_s == about(7000)
 
     async def test_what_was_restored_keeps_the_lease_that_brought_it(
         self, one: Worker, two: Worker, later: Later

@@ -36,6 +36,8 @@ _SCHEMA: Final = (
         asked_error TEXT,
         budgets TEXT NOT NULL,
         charged TEXT NOT NULL,
+        failed_at REAL NOT NULL,
+        unseen INTEGER NOT NULL,
         ended INTEGER NOT NULL,
         told INTEGER NOT NULL,
         doubted INTEGER NOT NULL,

@@ -53,7 +53,7 @@ end
 local function take_unleased(row, commit)
   local held, ends_at, ask_at = commit.value == row.value, row.ends_at, row.ask_at
   local ends, ask = doubts_since(row, commit)
-  local failed_since = row.granted_at ~= 0 and row.granted_at >= now - commit.over
+  local failed_since = row.failed_at ~= 0 and row.failed_at >= now - commit.over
   add_costs(row, commit.costs)
   row.rank = held and math.max(commit.fence, row.rank) or commit.fence
   end_lease(row, math.max(commit.fence, row.fence + 1), commit.refund)
@@ -84,6 +84,12 @@ local function hear_unleased(row, commit)
   return 1, 0, false
 end
 
+local function known(row, commit) -- nil: it is new
+  if commit.value == row.value and commit.fence == row.unseen and not commit.refused then
+    return row.ends_at, row.ask_at
+  end
+end
+
 local function take(row, commit)
   if commit.fence < row.fence then
     if commit.value ~= row.value then
@@ -101,7 +107,11 @@ local function take(row, commit)
   end
   end_lease(row, commit.fence, commit.refund)
   row.brought_at, row.rank = row.granted_at, commit.fence
+  local ends, ask = known(row, commit)
   write(row, commit, said_at)
+  if ends then
+    trust(row, ends, ask)
+  end
   if commit.asked then
     row.asked_at = now
   end

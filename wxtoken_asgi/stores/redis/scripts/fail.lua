@@ -22,6 +22,7 @@ local function take(row, fail)
   end
   row.attempts = row.attempts + 1
   row.error, row.error_for = fail.error, fail.error_for
+  row.failed_at = row.granted_at
   row.wait_until = now + fail.wait
   row.changed = true
 end

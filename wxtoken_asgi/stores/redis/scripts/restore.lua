@@ -5,6 +5,9 @@ local function take(row, saved)
   if saved.version == row.fence then -- what its own lease brought, and could not commit
     end_lease(row, saved.version, nil)
   end
+  if row.owner then
+    row.unseen = row.fence
+  end
   advance(row, math.max(row.fence, saved.version))
   row.brought_at = saved.version == row.fence and row.granted_at or 0
   row.version, row.rank = saved.version, saved.version

@@ -1,7 +1,8 @@
 -- One record and the rules for it: `wxtoken_asgi.stores.row.Row`, line by line. 0 is "never".
 local NUMBERS = {
   'version', 'ends_at', 'ask_at', 'wait_until', 'attempts', 'fence', 'lease_until', 'granted_at', 'brought_at',
-  'rank', 'asked_at', 'ended', 'told', 'doubted',
+  'rank', 'asked_at', 'failed_at',
+  'unseen', 'ended', 'told', 'doubted',
 }
 local OPTIONAL = {
   'lapse_end', 'lapse_ask', 'doubt_end', 'doubt_ask', 'last_doubt', 'late_end', 'late_ask', 'touched',
