@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from wxtoken_asgi.policy import OVERLAP_TRUST_S
-from wxtoken_asgi.stores.contract import Commit
+from wxtoken_asgi.stores.contract import Commit, Record
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -60,7 +60,6 @@ class Lives:
         """
         self._late = stopped or commit.over_s is not None
         if commit.credential.kind != "access_token":
-            self._ticket_ends(commit)
             if commit.over_s is not None:
                 self._alone.setdefault(commit.value, trio.current_time() + STATED_S - GIVEN_UP_S)
             self._due(commit, *ticket_asks(commit.ttl_s))
@@ -80,13 +79,14 @@ class Lives:
             self._due(commit, *stable_asks(commit.ttl_s))
         return True
 
-    def committed(self, commit: Commit) -> None:
-        """The store has taken it.
+    def committed(self, commit: Commit, record: Record) -> None:
+        """The store has taken it, and cut it perhaps: another may have given it back meanwhile.
 
         What was fetched without a lease is trusted for less than a new ticket, whether it is one or not; who
         fetched the same under a lease, at about the same time, may say more of it.
         """
         if commit.credential.kind != "access_token":
+            self._ticket_ends(commit, record.ttl_s)
             end = trio.current_time() + commit.ttl_s
             self._tickets.setdefault(commit.value, max(end, self._alone.get(commit.value, end)))
 
@@ -103,11 +103,11 @@ class Lives:
         if OVERLAP_TRUST_S < commit.ttl_s < left - ON_ITS_WAY_S:
             self._broken("P1", f"{self._named(commit)} is given up {left - commit.ttl_s:.0f} s too early")
 
-    def _ticket_ends(self, commit: Commit) -> None:
+    def _ticket_ends(self, commit: Commit, ttl_s: float) -> None:
         """WeChat says 7200 again of the same ticket, however old it is: that proves it for 10 minutes."""
         now = trio.current_time()
         longest = max(self._tickets.get(commit.value, now + STATED_S - GIVEN_UP_S) - now, PROOF_S)
-        if commit.ttl_s > longest + ON_ITS_WAY_S:
+        if ttl_s > longest + ON_ITS_WAY_S:
             self._broken("P1", f"{self._named(commit)} is no new one: {longest:.0f} s are known")
 
     def _due(self, commit: Commit, soonest: float, latest: float) -> None:

@@ -90,7 +90,8 @@ class Unleased:
         now, shelf, silent = trio.current_time(), self._world.shelf, call.process.silent
         late = shelf.late[call.process]
         if not call.leased:
-            heard = free_by(call.begun, HEARD_S, silent, shelf.aways, late) + NEWS_S
+            told = free_by(call.begun, HEARD_S, silent, shelf.aways, late)
+            heard = free_by(told, NEWS_S, reader.silent, shelf.aways, shelf.late[reader])
             lost = met(shelf.untold[reader], call.begun, heard)  # the reader compares in the end
             return now < heard + (COMPARED_S if lost else 0.0)
         told = free_by(call.begun, LEASE_S, silent)

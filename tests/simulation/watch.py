@@ -319,7 +319,7 @@ class Watch:
         self.world.tally.add("commits" if committed.taken else "commits refused")
         key = (self.world.app(commit.credential), commit.credential.kind)
         if committed.taken:
-            self._lives.committed(commit)
+            self._lives.committed(commit, committed.record)
             self._order.committed(worker, key, commit)
 
     # what WeChat sees

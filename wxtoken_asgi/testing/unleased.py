@@ -74,11 +74,10 @@ class UnleasedRules(StoreStage):
     ) -> None:
         """A second copy of the same words that was long on its way, after a newer value came."""
         fence = await two.lease()
-        said = {"over_s": 9}
-        assert not (await told(one, fence - 20_000, **said)).taken
+        assert not (await told(one, fence - 20_000, over_s=9)).taken
         newer = (await two.commit(fence, "newer")).record
         later(60)
-        answer = await told(one, fence - 20_000, **said)
+        answer = await told(one, fence - 20_000, over_s=9)
         assert (answer.taken, answer.record.value) == (False, "newer")
         assert answer.record.version == newer.version
 
