@@ -206,8 +206,15 @@ MUTANTS = (
     Mutant(
         "a proof without a lease cuts a ticket short",
         "stores/row.py",
-        "if commit.value == self.value else (NEVER, NEVER)",
-        "if False else (NEVER, NEVER)",
+        "if held and ends_at > now:",
+        "if False:",
+    ),
+    Mutant(
+        "an older value that is told late is taken",
+        "stores/row.py",
+        "if commit.value != self.value and commit.fence < self.rank:",
+        "if False:",
+        rare=61,
     ),
     Mutant(
         "a doubt outlives what it was about",
