@@ -196,6 +196,18 @@ class Entry:
         if self.flight is not None:
             self.flight.seen = min(self.flight.seen, version - 1)
 
+    def renumber(self, version: int) -> None:
+        """What was fetched without a lease has this version in the store, whose word on it is to be taken.
+
+        It is no news to a fetch that was asked for while it was held.
+        """
+        held = self.held
+        if held is None or not held.unleased:
+            return
+        self.held = replace(held, version=min(held.version, version - 1))
+        if self.flight is not None and self.flight.seen >= held.version:
+            self.flight.seen = version
+
     def _take_error(self, record: Record, at: Moment) -> None:
         """Take over the shared error; what our own configuration was refused with outlives that of others."""
         error, wait_until, own = record.error, at.now + record.wait_s, self.account.fingerprint

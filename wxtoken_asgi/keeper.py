@@ -403,7 +403,9 @@ def _lacks(record: Record, before: Held | None, at: Moment) -> bool:
 def _hear(entry: Entry, untold: Untold, told: Committed, at: Moment) -> None:
     """What the store holds after it was told of a call without a lease, which may be older."""
     held = entry.held
-    if told.newer or (held is not None and held.value == told.record.value):
+    if held is not None and held.value == told.record.value:
+        entry.renumber(told.record.version)
+    elif told.newer:
         entry.give_way(told.record.version)
     else:
         entry.give_way(told.record.fence, (told.doubt or untold.doubt(at.now), at))

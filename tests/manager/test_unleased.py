@@ -233,6 +233,22 @@ async def test_a_lost_call_is_told_once_though_the_value_after_it_is_told_again(
     assert not tokens._keeper.behind
 
 
+@pytest.mark.parametrize("waits_s", [MINUTE, 10 * MINUTE])
+async def test_what_is_told_while_a_new_one_is_asked_for_is_no_new_one(world, store, waits_s):
+    """The store hears of it at that moment: it is what the caller has already."""
+    tokens = world.manager(world.account("beta"), store=store)
+    store.faults["*"] = "away"
+    alone = await fetched_alone(tokens)
+    await anyio.sleep(waits_s)
+    store.faults.clear()
+    entry = tokens.entry("beta", "access_token")
+    flight = tokens._flights.join(entry, Reason.ASKED)
+    await flight.done.wait()
+    assert flight.error is None
+    assert entry.held.value != alone
+    assert world.count("token") == 2
+
+
 @pytest.mark.parametrize("reported", [True, False])
 async def test_a_value_that_only_a_wrong_clock_has_ended_is_renewed_when_asked_for(world, store, reported):
     """The store knows better, and gives it back: that is no new one."""
