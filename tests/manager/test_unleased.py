@@ -104,6 +104,33 @@ async def test_what_has_come_by_the_news_before_it_could_be_told_stays(world, st
     assert world.count("token") == 2
 
 
+async def test_what_comes_by_the_news_before_the_answer_to_what_was_told_is_not_doubted(
+    world, store, other, monkeypatch
+):
+    """The answer was on its way while a lease brought a newer one."""
+    one, two = world.manager(store=store), world.manager(store=other)
+    entry = two.entry("beta", "access_token")
+    other.faults["*"] = "away"
+    await fetched_alone(two)
+    other.faults.clear()
+    await anyio.sleep(MINUTE)
+    commit = other.commit
+
+    async def overtaken(commits):
+        answers = await commit(commits)
+        await one.refresh("beta")
+        entry.adopt((await store.inner.read([entry.credential]))[0], world.clock.moment())
+        return answers
+
+    monkeypatch.setattr(other, "commit", overtaken)
+    await two._keeper.save()
+    [record] = await store.inner.read([entry.credential])
+    assert (entry.held.value, entry.held.version) == (record.value, record.version)
+    assert entry.held.left(world.clock) == pytest.approx(7170, abs=2)
+    assert await one.access_token("beta") == await two.access_token("beta")
+    assert world.count("token") == 2
+
+
 async def test_what_a_running_lease_brings_replaces_it_and_until_then_it_is_served(
     world, store, other, ahead
 ):
